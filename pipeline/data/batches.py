@@ -1,0 +1,67 @@
+"""The batch plan: which examples a step sees, and how they are cut into micro-batches.
+
+The first is part of the experiment, a pure function of (seed, step); the second a matter of hardware. So the only
+state that the data needs for an exact resume is the number of the step.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Global batches over epochs, each a fresh random order of all examples; the last batch of one may be smaller.
+
+    Attributes:
+        examples: how many there are.
+        global_batch_size: examples a step.
+        seed: draws the order of every epoch.
+    """
+
+    examples: int
+    global_batch_size: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps that see every example once."""
+        return math.ceil(self.examples / self.global_batch_size)
+
+    def steps(self, num_train_epochs: float, max_steps: int | None) -> int:
+        """Optimizer steps of a whole training."""
+        return max_steps or math.ceil(num_train_epochs * self.steps_per_epoch)
+
+    def indices(self, step: int) -> np.ndarray:
+        """The examples of a step (counted from 0): at most (global_batch_size,) int64."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        start = place * self.global_batch_size
+        return _order(self.examples, self.seed, epoch)[start : start + self.global_batch_size]
+
+
+@lru_cache(maxsize=2)
+def _order(examples: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(examples)
+
+
+def micro_batches(lengths: np.ndarray, indices: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Cut examples into micro-batches of like lengths, so that padding all but vanishes.
+
+    Args:
+        lengths: (examples,) tokens of every example in the store.
+        indices: the examples to cut.
+        budget: padded tokens (examples x longest) of a micro-batch; one example alone may be longer.
+
+    Returns:
+        The micro-batches, longest examples first, so that the one that needs most memory runs first.
+    """
+    ordered = indices[np.lexsort((indices, -lengths[indices]))]
+    cuts, start = [], 0
+    for place in range(len(ordered)):
+        longest = lengths[ordered[start]]
+        if place > start and (place - start + 1) * longest > budget:
+            cuts.append(place)
+            start = place
+    return np.split(ordered, cuts)

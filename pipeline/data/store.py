@@ -1,0 +1,81 @@
+"""The token store: encoded examples in memory-mapped Arrow files, read by index without loading them."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+
+def write(path: Path, tables: Iterable[pa.Table]) -> int:
+    """Write examples to an Arrow IPC file, table by table, and return how many there are."""
+    rows = 0
+    writer = None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(path), "wb") as file:
+        for table in tables:
+            writer = writer or pa.ipc.new_file(file, table.schema)
+            writer.write_table(table.combine_chunks())
+            rows += len(table)
+        assert writer is not None, f"{path}: no examples to write"
+        writer.close()
+    return rows
+
+
+class Store:
+    """Examples by index. Token lists stay in the memory map; numbers (a few bytes an example) are held.
+
+    Attributes:
+        lengths: (examples,) int32, tokens of each example.
+        full_lengths: (examples,) int32, tokens of each before max_seq_length cut it.
+        full_lengths: (examples,) int32, its tokens before truncation.
+    """
+
+    def __init__(self, path: Path) -> None:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        self._numbers: dict[str, np.ndarray] = {}
+        self._lists: dict[str, _Lists] = {}
+        for name in table.column_names:
+            column = table[name]
+            if pa.types.is_list(column.type):
+                self._lists[name] = _Lists(column)
+            else:
+                self._numbers[name] = column.to_numpy()
+        self.lengths: np.ndarray = self._numbers["length"]
+        self.full_lengths: np.ndarray = self._numbers["full_length"]
+        self.full_lengths: np.ndarray = self._numbers["full_length"]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def truncation(self) -> dict[str, int]:
+        """What max_seq_length cut off: rows and tokens in all, those cut, and the longest row's tokens."""
+        whole = self.full_lengths.astype(np.int64)
+        return {
+            "rows": len(self),
+            "rows_cut": int((whole > self.lengths).sum()),
+            "tokens": int(whole.sum()),
+            "tokens_cut": int((whole - self.lengths).sum()),
+            "longest": int(whole.max(initial=0)),
+        }
+
+    def examples(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        """The columns of these examples: a list of arrays for token lists, an array for numbers."""
+        chosen: dict[str, Any] = {name: column[indices] for name, column in self._numbers.items()}
+        return chosen | {name: [column[index] for index in indices] for name, column in self._lists.items()}
+
+
+class _Lists:
+    """A list column whose chunks stay where they are mapped."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        chunks = [chunk for chunk in column.chunks if len(chunk)]
+        self._values: list[np.ndarray] = [chunk.values.to_numpy(zero_copy_only=True) for chunk in chunks]
+        self._offsets: list[np.ndarray] = [chunk.offsets.to_numpy() for chunk in chunks]
+        self._starts = np.cumsum([0, *(len(chunk) for chunk in chunks)])
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        chunk = int(np.searchsorted(self._starts, index, side="right")) - 1
+        offsets, row = self._offsets[chunk], index - self._starts[chunk]
+        return self._values[chunk][offsets[row] : offsets[row + 1]]

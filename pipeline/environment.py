@@ -1,0 +1,20 @@
+"""Process-wide settings that must stand before torch, transformers or mlflow are imported."""
+
+import os
+
+
+def prepare() -> None:
+    """Switch telemetry off and determinism on, unless the user's own environment says otherwise."""
+    for name, value in {
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "DO_NOT_TRACK": "1",
+        "DVC_NO_ANALYTICS": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "MPLBACKEND": "Agg",
+    }.items():
+        os.environ.setdefault(name, value)

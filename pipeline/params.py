@@ -1,0 +1,195 @@
+"""params.yaml as typed, strict models: one class a section, and every key with its meaning.
+
+Keys are spelled as transformers' TrainingArguments and example scripts spell them. The descriptions are
+written once, here: they become the comments of params.yaml and the JSON Schema that editors complete from.
+`hardware`, `tracking` and `promotion` are no part of the experiment: changing them retrains nothing.
+"""
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+OUTSIDE_THE_EXPERIMENT = ("hardware", "tracking", "promotion")
+
+# YAML 1.1 reads 1e-4 (no dot) as a string, YAML 1.2, which DVC writes, as a number. Both are meant as one.
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+def _number(value: object) -> object:
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
+
+
+def _list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Names = Annotated[list[str], BeforeValidator(_list)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: an unknown key, or a value of another type, is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Data(Section):
+    """Where the rows come from."""
+
+    dataset_name: str | None = Field(
+        "docstrings",
+        description="docstrings (built in), or a dataset of the Hugging Face hub; null when train_file is set",
+    )
+    dataset_config_name: str | None = Field(None, description="the configuration of a hub dataset")
+    revision: str | None = Field(None, description="the commit or tag of a hub dataset; set it to be reproducible")
+    train_file: str | None = Field(
+        None,
+        description="a file below data/raw/: .csv .tsv .json .jsonl .parquet, also .gz; or a folder saved by datasets",
+    )
+    validation_file: str | None = Field(None, description="likewise; null cuts it from the training rows")
+    test_file: str | None = Field(None, description="likewise; null cuts it from the training rows")
+    column_names: Names | None = Field(None, description="the names of all columns, for a file without a header")
+    text_column_names: Names = Field(
+        ["text"], min_length=1, max_length=2, description="the column of the text; two columns for pairs"
+    )
+    label_column_name: str = Field("label", description="the column of the label, words or whole numbers")
+    validation_split_percentage: int = Field(
+        10, ge=1, le=50, description="percent of the rows, where no validation split is given"
+    )
+    test_split_percentage: int = Field(10, ge=1, le=50, description="percent of the rows, where no test split is given")
+    split_seed: int = Field(42, ge=0, description="which rows are cut off; the same seed cuts the same rows")
+    decontaminate_train: bool = Field(
+        True, description="remove rows from training whose text is also in validation or test (they are counted)"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.dataset_name is None) == (self.train_file is None):
+            raise ValueError("set either dataset_name or train_file, and the other to null")
+        if self.dataset_name is not None and (self.validation_file or self.test_file):
+            raise ValueError("validation_file and test_file go with train_file; set dataset_name to null")
+        return self
+
+    @property
+    def source(self) -> str:
+        """The file or the dataset that the rows come from."""
+        return self.train_file or self.dataset_name or ""
+
+
+class Tokenizer(Section):
+    """How text becomes tokens."""
+
+    tokenizer_name: str | None = Field(
+        None, description="a folder or hub name; null takes the model's own, or trains one when there is no model"
+    )
+    tokenizer_revision: str | None = Field(None, description="the commit or tag of a hub tokenizer")
+    vocab_size: int = Field(8000, ge=300, le=500_000, description="tokens of a tokenizer that is trained here (BPE)")
+    do_lower_case: bool = Field(True, description="fold case in a tokenizer that is trained here")
+    max_seq_length: int = Field(64, ge=4, le=1_000_000, description="longer texts are cut off here (tokens; counted)")
+
+
+class Model(Section):
+    """Which model is trained."""
+
+    model_name_or_path: str | None = Field(
+        None, description="a pretrained model: a folder (data/models/...) or a hub name; null trains from scratch"
+    )
+    model_revision: str | None = Field(None, description="the commit or tag of a hub model; set it to be reproducible")
+    trust_remote_code: bool = Field(
+        False, description="run code that comes with a hub model; only for sources you trust"
+    )
+    config: dict[str, Any] | None = Field(
+        {"model_type": "modernbert", "hidden_size": 128},
+        description="a model from scratch: model_type, and any value of that model's transformers configuration",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.model_name_or_path is None) == (self.config is None):
+            raise ValueError("set either model_name_or_path or config, and the other to null")
+        if self.config is not None and not isinstance(self.config.get("model_type"), str):
+            raise ValueError("config needs a model_type, such as bert or modernbert")
+        return self
+
+
+class Train(Section):
+    """How it is trained: what a step sees and what it minimises."""
+
+    seed: int = Field(42, ge=0, description="draws the first weights, the order of the rows and the dropout")
+    global_batch_size: int = Field(64, ge=1, description="examples a step, however they are cut and spread")
+    num_train_epochs: Number = Field(6, gt=0, description="passes over the training rows")
+    max_steps: int | None = Field(None, ge=1, description="stop after so many steps instead")
+    learning_rate: Number = Field(2e-3, gt=0, description="the highest; about 2e-5 to 5e-5 for a pretrained model")
+    lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="how it falls after the warm-up: linear, cosine or constant"
+    )
+    warmup_steps: Number = Field(0.1, ge=0, description="steps of warm-up; below 1 a fraction of all steps")
+    weight_decay: Number = Field(0.01, ge=0, description="AdamW's decay; biases and norms are spared")
+    adam_beta1: Number = Field(0.9, ge=0, lt=1, description="AdamW's first moment")
+    adam_beta2: Number = Field(0.999, ge=0, lt=1, description="AdamW's second moment")
+    adam_epsilon: Number = Field(1e-8, gt=0, description="AdamW's epsilon")
+    max_grad_norm: Number | None = Field(1.0, gt=0, description="longer gradients are cut to this norm; null never")
+    label_smoothing_factor: Number = Field(0.0, ge=0, lt=1, description="share of each target given to all labels")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="fp32, bf16 (autocast) or fp16 (autocast and loss scaling)"
+    )
+    eval_steps: int | None = Field(None, ge=1, description="steps between evaluations; null once an epoch")
+    logging_steps: int = Field(10, ge=1, description="steps between points of the learning curve")
+    metric_for_best_model: str = Field("accuracy", description="validation score that picks the best model; or loss")
+    early_stopping_patience: int | None = Field(
+        None, ge=1, description="stop after so many evaluations without a better score; null never"
+    )
+
+
+class Evaluate(Section):
+    """How the best model is judged."""
+
+    confidence_level: Number = Field(0.95, gt=0, lt=1, description="of every interval")
+    n_resamples: int = Field(1000, ge=100, le=100_000, description="bootstrap resamples behind an interval")
+    n_mistakes: int = Field(20, ge=0, le=1000, description="most confident mistakes shown in the report")
+
+
+class Hardware(Section):
+    """What it runs on. Changing this retrains nothing."""
+
+    use_cpu: bool = Field(False, description="true keeps off a GPU that is there")
+    num_threads: int = Field(2, ge=1, description="threads a process; explicit, since it changes the last bits")
+    micro_batch_tokens: int = Field(
+        2048, ge=16, description="padded tokens of one forward and backward; fewer need less memory"
+    )
+    gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, slower")
+    save_steps: int = Field(200, ge=1, description="steps between checkpoints, from which a killed run goes on")
+    save_total_limit: int = Field(2, ge=1, description="checkpoints kept; all are removed once training succeeds")
+
+
+class Tracking(Section):
+    """What MLflow is told. Changing this retrains nothing."""
+
+    experiment_name: str = Field("reprise", min_length=1, description="the MLflow experiment")
+    run_name: str | None = Field(None, description="the MLflow run; null makes a telling one")
+    tags: dict[str, str] = Field({}, description="tags of the run, name: value")
+    log_model: bool = Field(True, description="keep the best model in MLflow, too")
+
+
+class Promotion(Section):
+    """When a model may replace the one that serves. Changing this retrains nothing."""
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    version: Literal[1] = Field(1, description="of this file's format")
+    task: str = Field("text-classification", description="what is learned")
+    data: Data = Field(default_factory=Data)
+    tokenizer: Tokenizer = Field(default_factory=Tokenizer)
+    model: Model = Field(default_factory=Model)
+    train: Train = Field(default_factory=Train)
+    evaluate: Evaluate = Field(default_factory=Evaluate)
+    hardware: Hardware = Field(default_factory=Hardware)
+    tracking: Tracking = Field(default_factory=Tracking)
+    promotion: Promotion = Field(default_factory=Promotion)
+
+    def experiment(self) -> dict[str, Any]:
+        """What defines the experiment: every section but `hardware`, `tracking` and `promotion`, as JSON values."""
+        return self.model_dump(mode="json", exclude=set(OUTSIDE_THE_EXPERIMENT))

@@ -1,0 +1,31 @@
+"""Look at everything that can be wrong before DVC deletes the outputs of an earlier run."""
+
+from pipeline import model, project
+from pipeline.data import sources
+from pipeline.errors import UserError, did_you_mean
+from pipeline.params import Params
+from pipeline.tasks import find
+from stages.run import main
+
+
+def check(params: Params) -> None:
+    """Check the params, the heads of the data files, and the fit of tokenizer, model and lengths.
+
+    What it writes never changes, so that a change of one section re-runs only the stages that depend on it.
+    """
+    task = find(params.task)
+    metric = params.train.metric_for_best_model
+    if metric not in (*task.score_names, "loss"):
+        raise UserError(
+            f"params.yaml: train.metric_for_best_model: {params.task} has no score '{metric}'; it has "
+            f"{', '.join(task.score_names)} and loss.{did_you_mean(metric, (*task.score_names, 'loss'))}"
+        )
+    for table in sources.head(params.data).values():
+        task.check_columns(table, params.data)
+    for warning in model.check(params, task):
+        print(f"check: warning: {warning}")
+    project.CHECKED.write_text("params.yaml, data and model were checked\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(check)

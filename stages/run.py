@@ -1,0 +1,40 @@
+"""How every stage begins and ends: params in, and an exit code and one clear message out."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+from pipeline import params_file, project
+from pipeline.errors import UserError
+from pipeline.params import Params
+
+_INTERRUPTED, _TERMINATED = 130, 143
+
+
+def main(stage: Callable[[Params], None]) -> None:
+    """Run a stage: exit 1 with the message of a UserError, 130 after Ctrl-C, 143 after SIGTERM."""
+    name = stage.__name__
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=stage.__doc__)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error (or REPRISE_DEBUG=1)")
+    debug = parser.parse_args().debug or os.environ.get("REPRISE_DEBUG") == "1"
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        stage(params_file.read(project.PARAMS))
+    except UserError as error:
+        if debug:
+            raise
+        print(f"{name}: {error}", file=sys.stderr)
+        if name != "check":
+            print("The outputs of the last good run come back with: dvc checkout", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; dvc repro goes on from here", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(_TERMINATED)
