@@ -1,17 +1,18 @@
 """The model and its tokenizer: where they come from, whether they fit, and how a trained one is kept."""
 
 import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+import transformers
 from huggingface_hub.errors import HFValidationError, StrictDataclassError
 from transformers import (
     AutoConfig,
     AutoTokenizer,
     PreTrainedConfig,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
@@ -23,7 +24,10 @@ from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Model, Params
 from pipeline.tasks.base import Task
 
-CARD = "reprise.json"
+if TYPE_CHECKING:
+    # Four seconds of imports, which only those that build a model shall wait for.
+    from transformers import PreTrainedModel
+
 _HIGH_FOR_PRETRAINED = 5e-4
 # Models whose position ids start behind the padding id, so that fewer positions are left for tokens.
 _OFFSET_POSITIONS = {
@@ -151,16 +155,20 @@ def check_fit(config: PreTrainedConfig, encoder: PreTrainedTokenizerBase, max_se
 
 def check_length(config: PreTrainedConfig, max_seq_length: int) -> None:
     """Raise a UserError if max_seq_length is over the model's positions."""
-    positions = getattr(config, "max_position_embeddings", None)
-    if positions is None:
-        return
-    if config.model_type in _OFFSET_POSITIONS:
-        positions -= (config.pad_token_id or 0) + 1
-    if max_seq_length > positions:
+    limit = positions(config)
+    if limit is not None and max_seq_length > limit:
         raise UserError(
             f"params.yaml: tokenizer.max_seq_length is {max_seq_length}, but the {config.model_type} model has "
-            f"{positions} positions. Set it to {positions} or less."
+            f"{limit} positions. Set it to {limit} or less."
         )
+
+
+def positions(config: PreTrainedConfig) -> int | None:
+    """The most tokens that the model takes; None if there is no limit."""
+    limit: int | None = getattr(config, "max_position_embeddings", None)
+    if limit is not None and config.model_type in _OFFSET_POSITIONS:
+        limit -= (config.pad_token_id or 0) + 1
+    return limit
 
 
 def check(params: Params, task: type[Task]) -> list[str]:
@@ -193,21 +201,21 @@ def check(params: Params, task: type[Task]) -> list[str]:
 
 def _build_empty(config: PreTrainedConfig, task: type[Task]) -> None:
     """Build the model without memory: what its configuration makes impossible shows here."""
-    auto, _ = task(("a", "b")).head()
+    auto = _auto_class(task(("a", "b")))
     try:
         with torch.device("meta"):
-            auto.from_config(config)  # type: ignore[attr-defined]
+            auto.from_config(config)
     except (ValueError, TypeError, RuntimeError, ZeroDivisionError, StrictDataclassError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"params.yaml: a {config.model_type} model with this head cannot be built: {reason}") from error
 
 
-def build(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> PreTrainedModel:
+def build(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> "PreTrainedModel":
     """The model to train, with the task's head: pretrained weights where there are some, fresh ones elsewhere.
 
     Fresh weights are drawn from torch's generator: seed it first.
     """
-    auto, head = task.head()
+    auto, (_, head) = _auto_class(task), task.head()
     config = load_config(params.model)
     for key, value in head.items():
         setattr(config, key, value)
@@ -220,10 +228,10 @@ def build(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> PreTr
         config.pad_token_id = encoder.pad_token_id
     check_fit(config, encoder, params.tokenizer.max_seq_length)
     if params.model.model_name_or_path is None:
-        model: PreTrainedModel = auto.from_config(config)  # type: ignore[attr-defined]
+        model: "PreTrainedModel" = auto.from_config(config)
     else:
         name = _located(params.model.model_name_or_path, "model.model_name_or_path")
-        model = auto.from_pretrained(  # type: ignore[attr-defined]
+        model = auto.from_pretrained(
             name,
             config=config,
             revision=params.model.model_revision,
@@ -243,6 +251,10 @@ def model_digest(params: Params) -> dict[str, str]:
     return found
 
 
+def _auto_class(task: Task) -> Any:
+    return getattr(transformers, task.head()[0])
+
+
 def _named(params: Params) -> tuple[tuple[str, str | None, str | None], ...]:
     return (
         ("model.model_name_or_path", params.model.model_name_or_path, params.model.model_revision),
@@ -250,17 +262,23 @@ def _named(params: Params) -> tuple[tuple[str, str | None, str | None], ...]:
     )
 
 
-def export(model: PreTrainedModel, encoder: PreTrainedTokenizerBase, params: Params, folder: Path) -> None:
+def export(model: "PreTrainedModel", encoder: PreTrainedTokenizerBase, params: Params, folder: Path) -> None:
     """Write a plain Hugging Face model folder, whole or not at all, with a card that names the task."""
     unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
     model.save_pretrained(unfinished)
     encoder.save_pretrained(unfinished)
-    card = {"task": params.task, "max_seq_length": params.tokenizer.max_seq_length}
-    (unfinished / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(folder)
+    card = {
+        "task": params.task,
+        "text_columns": len(params.data.text_column_names),
+        "max_seq_length": params.tokenizer.max_seq_length,
+    }
+    (unfinished / project.MODEL_CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
 
 
-def load(folder: Path, task: Task) -> PreTrainedModel:
+def load(folder: Path, task: Task) -> "PreTrainedModel":
     """The exported model with its head, for evaluation."""
-    model: PreTrainedModel = task.head()[0].from_pretrained(folder)  # type: ignore[attr-defined]
+    model: "PreTrainedModel" = _auto_class(task).from_pretrained(folder)
     return model

@@ -100,7 +100,17 @@ class Model(Section):
         False, description="run code that comes with a hub model; only for sources you trust"
     )
     config: dict[str, Any] | None = Field(
-        {"model_type": "modernbert", "hidden_size": 128},
+        {
+            "model_type": "modernbert",
+            "hidden_size": 128,
+            "intermediate_size": 256,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "classifier_pooling": "mean",
+            "embedding_dropout": 0.1,
+            "mlp_dropout": 0.1,
+            "classifier_dropout": 0.1,
+        },
         description="a model from scratch: model_type, and any value of that model's transformers configuration",
     )
 

@@ -10,6 +10,7 @@ CHECKED = Path("data/checked.txt")
 PREPARED = Path("data/prepared")
 TOKENIZED = Path("data/tokenized")
 BEST_MODEL = Path("models/best")
+MODEL_CARD = "reprise.json"
 TRAIN_METRICS = Path("metrics/train.json")
 EVALUATION_METRICS = Path("metrics/evaluation.json")
 TRAIN_CURVE = Path("plots/train.csv")

@@ -120,8 +120,8 @@ class Task(ABC):
     # Model and loss (train)
 
     @abstractmethod
-    def head(self) -> tuple[type, dict[str, Any]]:
-        """The Auto class of the model, and what its configuration must say (such as `num_labels`)."""
+    def head(self) -> tuple[str, dict[str, Any]]:
+        """The name of the model's Auto class, and what its configuration must say (such as `num_labels`)."""
 
     @abstractmethod
     def count_targets(self, examples: Mapping[str, Any]) -> int:

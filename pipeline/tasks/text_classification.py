@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from torch.nn import functional
-from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from pipeline.data.rows import label_column, label_names, require_columns, text_column
 from pipeline.errors import UserError, did_you_mean
@@ -107,9 +107,9 @@ class TextClassification(Task):
                 inputs[name] = torch.from_numpy(padded)
         return Batch(inputs, torch.from_numpy(examples["label"].astype(np.int64)))
 
-    def head(self) -> tuple[type, dict[str, Any]]:
+    def head(self) -> tuple[str, dict[str, Any]]:
         names = dict(enumerate(self.labels))
-        return AutoModelForSequenceClassification, {
+        return "AutoModelForSequenceClassification", {
             "num_labels": len(names),
             "id2label": names,
             "label2id": {name: place for place, name in names.items()},

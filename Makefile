@@ -1,0 +1,75 @@
+# `make` lists the targets. GNU make 3.81 (macOS) and bash are enough.
+SHELL := bash
+
+# make run PYTHON=python3.12
+PYTHON ?= python3
+# PyTorch's CPU build: make run PIP_ARGS='--extra-index-url https://download.pytorch.org/whl/cpu'
+PIP_ARGS ?=
+# make test TEST_ARGS='-k splits' JOBS=1
+TEST_ARGS ?=
+JOBS ?= $(shell .venv/bin/python -c "import os; print(min(8, len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()))")
+
+# The stamp of a finished installation holds the folder that it was made in: an environment does not survive a copy.
+VENV := .venv/installed
+MADE_IN := $(shell .venv/bin/python -c "print(open('$(VENV)').read().strip())" 2>/dev/null)
+ifneq "$(MADE_IN)" "$(CURDIR)"
+.PHONY: $(VENV)
+endif
+# DVC starts each stage as `python -m ...`, with the python that comes first on PATH.
+IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
+
+.PHONY: help run test ui lint format schema constraints clean
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)  ## install, run what changed (dvc repro), show the scores
+	@# A folder without git (a tarball) needs to say so to DVC; one that has become a clone no longer does.
+	@if git rev-parse --git-dir >/dev/null 2>&1; \
+	then ! grep -qs no_scm .dvc/config.local || .venv/bin/dvc config --quiet --local --unset core.no_scm; \
+	else grep -qs no_scm .dvc/config.local || .venv/bin/dvc config --quiet --local core.no_scm true; fi
+	@$(IN_VENV) .venv/bin/dvc repro
+	@$(IN_VENV) .venv/bin/reprise summary
+
+test: $(VENV)  ## install, run the whole test suite
+	@$(IN_VENV) .venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(TEST_ARGS)
+
+ui: $(VENV)  ## open MLflow on the charts of the training runs
+	@$(IN_VENV) .venv/bin/reprise ui
+
+lint: $(VENV)  ## check style (ruff), types (mypy) and layers, and change nothing
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/python -m pytest -q tests/test_layers.py
+
+format: $(VENV)  ## format the code, and mend what ruff can mend
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+schema: $(VENV)  ## write params.schema.json anew, after a change of pipeline/params.py
+	@.venv/bin/python -m pipeline.params_file
+
+constraints:  ## pin today's newest versions in constraints.txt; test them before you commit
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && set -o pipefail && $(PYTHON) -m venv "$$folder" \
+	&& "$$folder/bin/python" -m pip install $(PIP_ARGS) -e '.[dev]' && head -n 1 constraints.txt > "$$folder/pins" \
+	&& "$$folder/bin/python" -m pip freeze --all --exclude pip --exclude-editable \
+	| grep -vE '^(cuda|nvidia|triton)' | sed 's/+.*//' | LC_ALL=C sort -f >> "$$folder/pins" \
+	&& cp "$$folder/pins" constraints.txt
+
+clean:  ## remove caches; results, checkpoints and the environment stay
+	@find . \( -path ./.venv -o -path ./.git -o -path ./.dvc \) -prune -o -type d \
+	\( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
+	@rm -rf build .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Reprise needs Python 3.11 or newer, and \
+	$(PYTHON) is %d.%d. Name another: make PYTHON=python3.12" % sys.version_info[:2])'
+	@if [ "$$(cat $(VENV) 2>/dev/null || pwd)" != "$(CURDIR)" ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; \
+	then rm -rf .venv && $(PYTHON) -m venv .venv; fi
+	@echo 'Installing what constraints.txt pins into .venv. This takes some minutes, once.'
+	@# Of pip's many lines only the big downloads; the last grep's 1 for "no line" is no failure.
+	@set -o pipefail; .venv/bin/python -m pip install --disable-pip-version-check $(PIP_ARGS) \
+	-c constraints.txt -e '.[dev]' \
+	| { grep --line-buffered -oE 'Downloading .*\([0-9]{2,}(\.[0-9]+)? [MG]B\)|Installing collected packages' || true; }
+	@pwd > $(VENV)

@@ -1,0 +1,94 @@
+"""`reprise summary`: the scores of the last run, and what to do next."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline import project
+from pipeline.errors import UserError
+from pipeline.evaluation.verdict import headline, strongest
+
+_LOG_WIDTH = 160
+
+
+@click.command("summary")
+def command() -> None:
+    """Show the test scores with their intervals beside the baselines, and what to do next."""
+    metrics = _read(project.EVALUATION_METRICS)
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        # A log has no width; a table cut to 80 columns would lose its intervals.
+        console.width = _LOG_WIDTH
+    console.print()
+    console.print(_table(metrics))
+    console.print()
+    console.print(Text(headline(metrics)))
+    console.print()
+    for what, how in _next_steps():
+        console.print(Text(f"{what:<12}") + Text(how, style="bold"), soft_wrap=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is not here: nothing has been evaluated yet.\nTrain and evaluate first: dvc repro (or make run). "
+            "The results of an earlier run come back with: dvc checkout"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"{path} is no valid JSON ({error}). Write it anew: dvc repro -f -s evaluate") from None
+    return metrics
+
+
+def _table(metrics: Mapping[str, Any]) -> Table:
+    """A row for the model and for each baseline, the strongest first; a column for each score."""
+    level = f"{metrics['confidence_level'] * 100:g}%"
+    table = Table(
+        title=f"Test scores with {level} intervals, {metrics['rows']['test']:,} rows",
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+    )
+    table.add_column("")
+    for name in metrics["test"]:
+        table.add_column(name, no_wrap=True)
+    best = strongest(metrics)
+    table.add_row("this model", *(_cell(found) for found in metrics["test"].values()), style="bold")
+    for baseline in sorted(metrics["baselines"], key=lambda name: name != best):
+        scores = metrics["baselines"][baseline]
+        table.add_row(Text(baseline), *(_cell(scores.get(name)) for name in metrics["test"]))
+    return table
+
+
+def _cell(found: Mapping[str, float | None] | None) -> str:
+    if found is None or found["value"] is None:
+        return "–"
+    value, low, high = found["value"], found["low"], found["high"]
+    return f"{value:.3f}" + (f" ({low:.3f}–{high:.3f})" if low is not None and high is not None else "")
+
+
+def _next_steps() -> list[tuple[str, str]]:
+    with_make = shutil.which("make") is not None and Path("Makefile").is_file()
+    return [
+        ("report", str(project.REPORT)),
+        ("try it", f'{_program()} predict --text "..."'),
+        ("MLflow", "make ui" if with_make else f"{_program()} ui"),
+    ]
+
+
+def _program() -> str:
+    """How the reader's own shell finds `reprise`: by its path if the project's environment is not activated there."""
+    environment = Path(sys.prefix)
+    if environment.parent == Path.cwd() and os.environ.get("VIRTUAL_ENV") != sys.prefix:
+        return f"{environment.name}/bin/reprise"
+    return "reprise"

@@ -1,0 +1,157 @@
+"""JSON files as tables: a list of objects, or one object a line. The content decides, not the ending."""
+
+import json
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.data import rows
+from pipeline.data.text_files import ROWS_A_CHUNK, lines
+from pipeline.errors import UserError, did_you_mean
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+_KINDS = {"string": "text", "int64": "whole numbers", "double": "numbers", "bool": "true or false"}
+_UNKNOWN = pa.null()
+_EXAMPLE = '{"text": "...", "label": "..."}'
+
+Item = tuple[int, Any]
+"""The line or row where a value stands, and the value."""
+
+
+def read_json(path: Path, short: str, wanted: Mapping[str, str], limit: int | None) -> pa.Table:
+    """The objects of a file as rows; for the arguments see `files.read_file`.
+
+    A key that an object lacks is null in the columns that nobody asked for, and an error in a wanted one.
+
+    Raises:
+        UserError: malformed JSON; no list of objects; a wanted key is missing, or its values are of different kinds.
+    """
+    stream = lines(path)
+    blank, first = 0, next(stream, None)
+    while first is not None and not first.strip():
+        blank, first = blank + 1, next(stream, None)
+    if first is None:
+        raise UserError(f"{path}: is empty")
+    if first.lstrip().startswith("["):
+        mark, unit, items = "#", "row", _list_items(path, "\n" * blank + first + "".join(stream))
+    else:
+        mark, unit, items = ":", "line", _line_items(path, chain([first], stream), blank + 1)
+    objects = islice(_objects(path, unit, items), limit)
+    names: dict[str, None] = {}
+    tables: list[pa.Table] = []
+    types: dict[str, pa.DataType] = {}
+    while chunk := list(islice(objects, limit or ROWS_A_CHUNK)):
+        for _, value in chunk:
+            names.update(dict.fromkeys(value))
+        columns = {"id": pa.array([f"{short}{mark}{place}" for place, _ in chunk], pa.string())}
+        for name in rows.kept(path.as_posix(), list(names), wanted, limit is not None):
+            if name in wanted:
+                columns[name] = _strict_array(path, unit, name, chunk, types.get(name, _UNKNOWN))
+                types[name] = _unified(columns[name].type, types.get(name, _UNKNOWN))
+            else:
+                columns[name] = _loose_array([value.get(name) for _, value in chunk])
+        tables.append(pa.table(columns))
+    return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({"id": []})
+
+
+def _objects(path: Path, unit: str, items: Iterator[Item]) -> Iterator[tuple[int, dict[str, Any]]]:
+    for place, value in items:
+        if not isinstance(value, dict):
+            raise UserError(f"{path}, {unit} {place}: {rows.shown(value)}, where an object is due: {_EXAMPLE}")
+        yield place, value
+
+
+def _line_items(path: Path, stream: Iterator[str], start: int) -> Iterator[Item]:
+    for number, line in enumerate(stream, start):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == start and line.strip() == "{":
+                reason = "is one JSON object; it must be a list of objects, or have one object a line"
+                raise UserError(f"{path}: {reason}") from None
+            raise UserError(f"{path}, line {number}, column {error.colno}: {_plain(error)}") from None
+
+
+def _list_items(path: Path, text: str) -> Iterator[Item]:
+    """The items of a JSON list, one at a time: the text stays in memory, its objects do not."""
+    decode = json.JSONDecoder().raw_decode
+    place = _skip(text, text.index("[") + 1)
+    row = 0
+    try:
+        closed = text[place : place + 1] == "]"
+        while not closed:
+            row += 1
+            value, place = decode(text, place)
+            yield row, value
+            place = _skip(text, place)
+            if text[place : place + 1] not in (",", "]"):
+                raise json.JSONDecodeError("Expecting ',' or ']'", text, place)
+            closed = text[place] == "]"
+            place = place if closed else _skip(text, place + 1)
+        rest = _skip(text, place + 1)
+        if rest < len(text):
+            raise json.JSONDecodeError("Extra data behind the list", text, rest)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}, line {error.lineno}, column {error.colno} (row {max(row, 1)}): {_plain(error)}"
+        ) from None
+
+
+def _skip(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    assert found is not None  # the pattern matches the empty text
+    return found.end()
+
+
+def _plain(error: json.JSONDecodeError) -> str:
+    if error.pos >= len(error.doc.rstrip()):
+        return "the JSON breaks off here"
+    return f"malformed JSON ({error.msg[:1].lower() + error.msg[1:].removesuffix(' starting at')})"
+
+
+def _loose_array(values: Sequence[Any]) -> pa.Array:
+    """A column that nobody asked for: values of different kinds become their JSON."""
+    if _type(values) is not None:
+        return pa.array(values)
+    return pa.array([None if value is None else json.dumps(value) for value in values])
+
+
+def _strict_array(
+    path: Path, unit: str, name: str, chunk: Sequence[tuple[int, dict[str, Any]]], above: pa.DataType
+) -> pa.Array:
+    """A wanted column; `above` is the type of the chunks before this one."""
+    for place, value in chunk:
+        if name not in value:
+            keys = ", ".join(value) or "none"
+            raise UserError(f"{path}, {unit} {place}: has no '{name}'; its keys are {keys}.{did_you_mean(name, value)}")
+    values = [value[name] for _, value in chunk]
+    if _type(values, above) is not None:
+        return pa.array(values)
+    index = bisect_left(range(len(values)), True, key=lambda last: _type(values[: last + 1], above) is None)
+    before = _type(values[:index], above)
+    if before is None or pa.types.is_null(before):
+        clash = ", which no column can hold"
+    else:
+        clash = f", where the rows above have {_KINDS.get(str(before), before)}"
+    raise UserError(f"{path}, {unit} {chunk[index][0]}: '{name}' is {rows.shown(values[index])}{clash}")
+
+
+def _type(values: Sequence[Any], above: pa.DataType = _UNKNOWN) -> pa.DataType | None:
+    """The type that holds the values and those above them; None if they are of different kinds."""
+    try:
+        return _unified(pa.array(values).type, above)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+        return None
+
+
+def _unified(*types: pa.DataType) -> pa.DataType:
+    """The type that holds all of these: null gives way to all, whole numbers to numbers."""
+    schemas = [pa.schema([("", kind)]) for kind in types]
+    return pa.unify_schemas(schemas, promote_options="permissive").field(0).type

@@ -1,0 +1,1 @@
+"""Scores: streamed predictions, intervals, figures, the report."""

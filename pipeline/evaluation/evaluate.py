@@ -1,0 +1,156 @@
+"""Judging the best model: predictions, scores with intervals, baselines, what is confused, the figures, the report."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import digest, project
+from pipeline.data.store import Store
+from pipeline.evaluation import figures, report
+from pipeline.evaluation.look import Drawing
+from pipeline.evaluation.mistakes import confident_mistakes, confused_pairs, confusion_matrix
+from pipeline.evaluation.predict import predict
+from pipeline.evaluation.report import Findings
+from pipeline.evaluation.statistics import Resampled, intervals, resample, versus
+from pipeline.evaluation.verdict import strongest
+from pipeline.model import load
+from pipeline.params import Evaluate, Params
+from pipeline.progress import bar
+from pipeline.tasks import find
+from pipeline.tasks.base import Predictions, Task
+from pipeline.world import World
+
+# The same resamples for every experiment, so that no seed of the training moves an interval.
+_SEED = 0
+_MOST_PAIRS = 15
+_LINEAGE = (project.PREPARED, project.TOKENIZED, project.BEST_MODEL)
+
+
+def evaluate(params: Params, world: World) -> dict[str, Any]:
+    """Judge models/best, and write metrics/evaluation.json, the confusion matrix and the report with its figures.
+
+    Returns:
+        What metrics/evaluation.json holds.
+    """
+    task = find(params.task).load(project.PREPARED)
+    model = load(project.BEST_MODEL, task).to(world.device)  # type: ignore[arg-type]
+    rows = {split: pq.read_table(project.PREPARED / f"{split}.parquet") for split in project.SPLITS}
+    stores = {split: Store(project.TOKENIZED / f"{split}.arrow") for split in project.SPLITS}
+    tokens = params.hardware.micro_batch_tokens
+    predictions = {
+        split: predict(model, task, stores[split], world, tokens, f"evaluate {split}")
+        for split in ("test", "validation")
+    }
+    metrics = judge(task, predictions, task.baselines(rows["train"], rows["test"]), params.evaluate)
+    training = _read_json(project.TRAIN_METRICS)
+    findings = Findings(
+        params=params,
+        metrics=metrics,
+        training=training,
+        audit=_read_json(project.PREPARED / "audit.json"),
+        truncation=_read_json(project.TOKENIZED / "truncation.json"),
+        confusions=confused_pairs(predictions["test"], task.labels, _MOST_PAIRS),
+        mistakes=confident_mistakes(rows["test"], predictions["test"], task.labels, params.evaluate.n_mistakes),
+        drawings=[
+            *_drawn_scores(metrics),
+            *_drawn_curves(training["best_step"]),
+            *_drawn_confusions(predictions["test"], task.labels),
+            *_drawn_data(rows, stores, task.labels, params.tokenizer.max_seq_length),
+        ],
+        digests={path.as_posix(): digest.of_folder(path) for path in _LINEAGE},
+        device=world.describe(),
+    )
+    _write_metrics(metrics)
+    _write_confusions(predictions["test"], task.labels)
+    report.write(findings, project.REPORTS)
+    return metrics
+
+
+def judge(
+    task: Task,
+    predictions: Mapping[str, Predictions],
+    baselines: Mapping[str, Predictions],
+    settings: Evaluate,
+) -> dict[str, Any]:
+    """Scores with intervals of the model on test and validation, of the baselines on test, and paired differences.
+
+    Args:
+        predictions: the model's, for `test` and `validation`.
+        baselines: predictions for the test rows, by the method's name.
+    """
+    level = settings.confidence_level
+    with bar("intervals", len(predictions) + len(baselines)) as progress:
+
+        def resampled(found: Predictions) -> Resampled:
+            drawn = resample(task, found, settings.n_resamples, _SEED)
+            progress.advance()
+            return drawn
+
+        ours = {split: resampled(found) for split, found in predictions.items()}
+        theirs = {name: resampled(found) for name, found in baselines.items()}
+    return {
+        "rows": {split: len(found["target"]) for split, found in predictions.items()},
+        "confidence_level": level,
+        **{split: intervals(found, level) for split, found in ours.items()},
+        "baselines": {name: intervals(found, level) for name, found in theirs.items()},
+        "versus": {name: versus(ours["test"], found, level) for name, found in theirs.items()},
+    }
+
+
+def _drawn_scores(metrics: Mapping[str, Any]) -> list[Drawing]:
+    drawings = [figures.scores(metrics["test"], metrics["baselines"])]
+    if (baseline := strongest(metrics)) is not None:
+        drawings.append(figures.differences(metrics["versus"][baseline], baseline))
+    return drawings
+
+
+def _drawn_curves(best_step: int) -> list[Drawing]:
+    curves = {}
+    for split, path in (("train", project.TRAIN_CURVE), ("validation", project.VALIDATION_CURVE)):
+        with path.open(encoding="utf-8", newline="") as file:
+            points = list(csv.DictReader(file))
+        steps = [int(point["step"]) for point in points]
+        for name in points[0]:
+            curves[split, name] = (steps, [float(point[name]) for point in points])
+    return [figures.loss_curve(curves, best_step), figures.score_curves(curves, best_step)]
+
+
+def _drawn_confusions(predictions: Predictions, labels: Sequence[str]) -> list[Drawing]:
+    if len(labels) > figures.MOST_LABELS_IN_A_MATRIX:
+        return []
+    return [figures.confusion_matrix(confusion_matrix(predictions, labels), labels)]
+
+
+def _drawn_data(
+    rows: Mapping[str, pa.Table], stores: Mapping[str, Store], labels: Sequence[str], max_seq_length: int
+) -> list[Drawing]:
+    counts = {split: np.bincount(table["label"].to_numpy(), minlength=len(labels)) for split, table in rows.items()}
+    tokens = np.concatenate([store.full_lengths for store in stores.values()])
+    return [figures.label_balance(counts, labels), figures.lengths(tokens, max_seq_length)]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
+
+
+def _write_metrics(metrics: Mapping[str, Any]) -> None:
+    project.EVALUATION_METRICS.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)
+    project.EVALUATION_METRICS.write_text(text + "\n", encoding="utf-8")
+
+
+def _write_confusions(predictions: Predictions, labels: Sequence[str]) -> None:
+    """One row a test example, as DVC's confusion plot wants it."""
+    project.CONFUSION_MATRIX.parent.mkdir(parents=True, exist_ok=True)
+    with project.CONFUSION_MATRIX.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("actual", "predicted"))
+        for target, prediction in zip(predictions["target"], predictions["prediction"], strict=True):
+            writer.writerow((labels[target], labels[prediction]))

@@ -1,0 +1,323 @@
+"""The figures of the report: what was learned, how sure the scores are, what is confused, what the data is like."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+
+from pipeline.evaluation.look import (
+    BLUE,
+    FAINT,
+    INK,
+    MUTED,
+    ORANGE,
+    SERIES,
+    Drawing,
+    axes_in,
+    canvas,
+    finish,
+    points,
+    quiet,
+    readable,
+    style,
+)
+
+Curves = Mapping[tuple[str, str], tuple[Sequence[int], Sequence[float]]]
+"""(split, score) -> steps and values."""
+Scores = Mapping[str, Mapping[str, float | None]]
+"""score -> value (or difference), low and high."""
+
+MODEL = "this model"
+MOST_LABELS_IN_A_MATRIX = 150
+_MOST_LABELS_WITH_NUMBERS = 20
+_MOST_LABELS_IN_ROWS = 30
+_NARROW = 470
+# Marker, size and colour: the smaller ones stand in front, so that equal shares are seen as three.
+_OF_SPLIT = {"train": ("o", 10, BLUE), "validation": ("s", 6.5, "#ffffff"), "test": ("D", 4, INK)}
+
+
+def loss_curve(curves: Curves, best_step: int) -> Drawing:
+    """Training and validation loss over the steps; the best step marked."""
+    shown = {split: curves[split, "loss"] for split in ("train", "validation") if (split, "loss") in curves}
+    return _over_steps("loss", "Loss", shown, [MUTED, BLUE], best_step)
+
+
+def score_curves(curves: Curves, best_step: int) -> Drawing:
+    """The validation scores over the steps; the best step marked."""
+    shown = {score: curve for (split, score), curve in curves.items() if split == "validation" and score != "loss"}
+    colours = [SERIES[place % len(SERIES)] for place in range(len(shown))]
+    return _over_steps("validation_scores", "Validation scores", shown, colours, best_step)
+
+
+def scores(ours: Scores, baselines: Mapping[str, Scores]) -> Drawing:
+    """Every test score of the model and of the baselines, a dot with its interval.
+
+    What lies far below the rest stands at the edge as a number, so that the intervals of the others can be seen.
+    """
+    parties = {MODEL: ours} | {name: baselines[name] for name in reversed(baselines)}
+    names = [name for name in ours if name != "loss"]
+    rows = [(name, party, found[name]) for name in names for party, found in parties.items() if name in found]
+    with style():
+        figure = canvas(_NARROW, 68 + 24 * (len(rows) + len(names)), "Test scores")
+        axes = axes_in(figure, 196, 32, 24, 34)
+        left, right = _near([found for _, _, found in rows], [found for _, party, found in rows if party == MODEL])
+        place, places, labels = 0, [], []
+        for name in names:
+            axes.text(-0.784, place, readable(name), transform=axes.get_yaxis_transform(), color=MUTED, va="center")
+            for _, party, found in (row for row in rows if row[0] == name):
+                place += 1
+                places.append(place)
+                labels.append(readable(party, 30))
+                value = found["value"]
+                if value is not None and value < left:
+                    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+                    axes.text(left, place, f"◂ {value:.3f}", color=MUTED, size=points(11), va="center", bbox=behind)
+                else:
+                    _whisker(axes, place, value, found, BLUE if party == MODEL else MUTED)
+            place += 1
+        _in_rows(axes, places, labels, place)
+        axes.set_xlim(left, right)
+        alt = "; ".join(f"{name} of {party} {_spoken(found['value'], found)}" for name, party, found in rows)
+        return finish(figure, "scores", f"Test scores with their intervals. {alt}.")
+
+
+def differences(found: Scores, baseline: str) -> Drawing:
+    """By how much the model beats one baseline, for every score, with the interval of the paired difference."""
+    names = [name for name in found if name != "loss"]
+    with style():
+        figure = canvas(_NARROW, 110 + 34 * len(names), "Difference on the same rows")
+        axes = axes_in(figure, 96, 60, 24, 34)
+        axes.axvline(0, color=INK, linewidth=1)
+        for place, name in enumerate(names):
+            _whisker(axes, place, found[name]["difference"], found[name], BLUE)
+        _in_rows(axes, range(len(names)), [readable(name, 14) for name in names], len(names))
+        bounds = [bound for name in names for bound in found[name].values() if bound is not None]
+        widest = max((abs(bound) for bound in bounds), default=0) * 1.15 or 1
+        axes.set_xlim(-widest, widest)
+        axes.xaxis.set_major_formatter(lambda value, _: "0" if abs(value) < 1e-12 else f"{value:+.3g}".replace("-", "−"))
+        left, right = f"← {readable(baseline, 30)} is better", f"{MODEL} is better →"
+        across = axes.get_yaxis_transform()
+        axes.text(-0.02, -0.8, left, transform=across, color=MUTED, size=points(11))
+        axes.text(1.02, -0.8, right, transform=across, color=MUTED, size=points(11), ha="right")
+        alt = "; ".join(f"{name} {_spoken(found[name]['difference'], found[name])}" for name in names)
+        return finish(figure, "differences", f"This model minus {baseline}, paired, with intervals. {alt}.")
+
+
+def confusion_matrix(counts: np.ndarray, labels: Sequence[str]) -> Drawing:
+    """Actual labels down, predicted ones across: right in blue, wrong in orange, shaded by the share of the row.
+
+    Args:
+        counts: (labels, labels) examples by actual and predicted label.
+    """
+    size = len(labels)
+    few = size <= _MOST_LABELS_WITH_NUMBERS
+    cell = min(54.0, 660 / size) if few else max(5.0, 740 / size)
+    type_size = 12.0 if few else min(11.0, cell * 0.92)
+    names = [readable(label, 22 if few else 36) for label in labels]
+    longest = max(map(len, names)) * type_size * 0.6
+    margin, above = max(130, 24 + longest), 34 + longest * (0.72 if few else 1.0)
+    beside = max(64.0, longest * 0.72 if few else 0.0)
+    with style():
+        figure = canvas(round(margin + cell * size + beside), round(above + cell * size + 12))
+        axes = axes_in(figure, margin, above, beside, 12)
+        axes.set_facecolor(FAINT)
+        axes.set_xlim(-0.5, size - 0.5)
+        axes.set_ylim(size - 0.5, -0.5)
+        axes.xaxis.tick_top()
+        leaning: dict[str, Any] = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"} if few else {"rotation": 90}
+        axes.set_xticks(range(size), names, fontsize=points(type_size), color=INK, **leaning)
+        axes.set_yticks(range(size), names, fontsize=points(type_size), color=INK)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        _cells(axes, counts, few, type_size)
+        corner = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "color": MUTED}
+        axes.annotate("actual ↓  predicted →", (0, 1), (-points(8), points(8)), size=points(11), **corner)
+        right = int(np.trace(counts))
+        alt = f"Confusion matrix of {size} labels: {right:,} of {int(counts.sum()):,} examples are on the diagonal."
+        return finish(figure, "confusion_matrix", alt)
+
+
+def lengths(full_lengths: np.ndarray, max_seq_length: int) -> Drawing:
+    """How long the texts are, in tokens, and where they are cut off.
+
+    Args:
+        full_lengths: (examples,) tokens before truncation.
+    """
+    cut = int((full_lengths > max_seq_length).sum())
+    limit = max(float(np.quantile(full_lengths, 0.995)), max_seq_length * 1.15, 8.0)
+    width = max(1, round(limit / 45))
+    # One edge lies where the texts are cut, so that no bar holds both kinds.
+    edges = np.arange((max_seq_length + 1) % width - width, limit + width, width)
+    kept, over = (full_lengths[chosen] for chosen in (full_lengths <= max_seq_length, full_lengths > max_seq_length))
+    with style():
+        figure = canvas(_NARROW, 300, "Lengths")
+        axes = axes_in(figure, 56, 42, 14, 46)
+        stacked = [kept, np.minimum(over, edges[-1])]
+        axes.hist(stacked, bins=list(edges), stacked=True, color=[BLUE, ORANGE], edgecolor="white", linewidth=0.5)
+        axes.axvline(max_seq_length, color=INK, linewidth=1, linestyle=(0, (3, 2)))
+        words = f"max_seq_length {max_seq_length:,}\n{cut / len(full_lengths):.1%} of rows are longer"
+        near_right = max_seq_length > limit * 0.55
+        axes.text(
+            max_seq_length + limit * (-0.015 if near_right else 0.015),
+            0.98,
+            words,
+            transform=axes.get_xaxis_transform(),
+            ha="right" if near_right else "left",
+            va="top",
+            size=points(11),
+        )
+        quiet(axes, "y")
+        axes.set_xlim(min(0, edges[0]), edges[-1])
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.set_xlabel("tokens of a row")
+        longest, median = int(full_lengths.max()), int(np.median(full_lengths))
+        alt = f"Tokens of a row: median {median:,}, longest {longest:,}; {cut:,} rows are over {max_seq_length:,}."
+        return finish(figure, "lengths", alt)
+
+
+def label_balance(counts: Mapping[str, Sequence[int]], labels: Sequence[str]) -> Drawing:
+    """The share of every label in each split, the most frequent in training first.
+
+    Args:
+        counts: split -> rows of each label.
+    """
+    first = np.array(next(iter(counts.values())))
+    order = np.argsort(-first, kind="stable")
+    named = len(labels) <= _MOST_LABELS_IN_ROWS
+    with style():
+        figure = canvas(_NARROW, max(300, 96 + 20 * len(labels)) if named else 300, "Label balance")
+        axes = axes_in(figure, 150, 42, 24, 46) if named else axes_in(figure, 56, 42, 14, 46)
+        for split, of_split in counts.items():
+            shares = np.array(of_split)[order] / max(sum(of_split), 1)
+            ranks = np.arange(len(labels))
+            marker, size, colour = _OF_SPLIT[split]
+            axes.plot(
+                *((shares, ranks) if named else (ranks + 1, shares)),
+                linestyle="",
+                marker=marker,
+                markersize=points(size if named else size * 0.7),
+                color=colour,
+                markeredgewidth=points(1),
+                markeredgecolor=INK if colour == "#ffffff" else colour,
+                label=split,
+            )
+        if named:
+            _in_rows(axes, range(len(labels)), [readable(labels[place], 20) for place in order], len(labels))
+            axes.set_xlim(left=0)
+        else:
+            quiet(axes, "y")
+            axes.set_ylim(bottom=0)
+            axes.set_xlabel("labels, the most frequent first")
+        (axes.xaxis if named else axes.yaxis).set_major_formatter(PercentFormatter(1.0))
+        figure.legend(loc="upper right", ncols=3, frameon=False, handletextpad=0.1, columnspacing=1.0, borderaxespad=0.2)
+        most, least = int(first.max()), int(first.min())
+        alt = f"Rows of a label in training: from {least:,} to {most:,}, over {len(labels)} labels."
+        return finish(figure, "label_balance", alt)
+
+
+def _over_steps(
+    name: str,
+    title: str,
+    shown: Mapping[str, tuple[Sequence[int], Sequence[float]]],
+    colours: Sequence[str],
+    best_step: int,
+) -> Drawing:
+    """Lines over the steps, each named at its end: dots where there are few points, a thin line where there are many."""
+    with style():
+        figure = canvas(_NARROW, 310, title)
+        axes = axes_in(figure, 46, 50, 96, 44)
+        for (steps, values), colour in zip(shown.values(), colours, strict=False):
+            few = len(steps) <= 40
+            axes.plot(steps, values, color=colour, marker="o" if few else "", markersize=points(5), lw=1.6 if few else 1)
+        quiet(axes, "y")
+        across, up = axes.get_yaxis_transform(), axes.get_xaxis_transform()
+        axes.axvline(best_step, color=INK, linewidth=1, linestyle=(0, (3, 2)), zorder=1)
+        axes.text(best_step, 1.03, f"best: step {best_step:,}", transform=up, ha="center", size=points(11))
+        ends = [values[-1] for _, values in shown.values()]
+        low, high = axes.get_ylim()
+        for series, place, colour in zip(shown, _apart(ends, (high - low) * 0.08), colours, strict=False):
+            axes.text(1.02, place, readable(series, 13), transform=across, color=colour, va="center", weight="bold")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.set_xlabel("step")
+        last = ", ".join(f"{series} {value:.3f}" for series, value in zip(shown, ends, strict=True))
+        return finish(figure, name, f"{title} over the steps; at the end: {last}. The best step is {best_step:,}.")
+
+
+def _near(found: Sequence[Mapping[str, float | None]], ours: Sequence[Mapping[str, float | None]]) -> tuple[float, float]:
+    """The range of a score axis: all of the model's intervals, and of the others what is not far below them."""
+    bounds = [bound for row in ours for bound in row.values() if bound is not None] or [0.0, 1.0]
+    low, high = min(bounds), max(bounds)
+    floor = low - max(4 * (high - low), 0.05)
+    others = [bound for row in found for bound in row.values() if bound is not None and bound >= floor]
+    low, high = min(low, *others), max(high, *others)
+    margin = max((high - low) * 0.12, 1e-3)
+    return low - margin, high + margin
+
+
+def _whisker(axes: Axes, place: float, value: float | None, bounds: Mapping[str, float | None], colour: str) -> None:
+    if value is None:
+        return
+    low, high = bounds["low"], bounds["high"]
+    if low is not None and high is not None:
+        axes.plot([low, high], [place, place], color=colour, linewidth=2)
+    axes.plot([value], [place], color=colour, marker="o", markersize=points(8), markeredgecolor="white")
+
+
+def _in_rows(axes: Axes, places: Sequence[float], labels: Sequence[str], end: float) -> None:
+    quiet(axes, "x")
+    axes.set_yticks(places, labels, color=INK)
+    axes.set_ylim(end - 0.4, -0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+
+
+def _apart(ends: Sequence[float], least: float) -> list[float]:
+    """The same places, in the same order, but none closer to the next than `least`."""
+    order = sorted(range(len(ends)), key=lambda place: ends[place])
+    placed = [ends[place] for place in order]
+    for _ in range(100):
+        for upper in range(1, len(placed)):
+            if (overlap := least - (placed[upper] - placed[upper - 1])) > 1e-9 * least:
+                placed[upper] += overlap / 2
+                placed[upper - 1] -= overlap / 2
+    return [placed[order.index(place)] for place in range(len(ends))]
+
+
+def _cells(axes: Axes, counts: np.ndarray, numbers: bool, type_size: float) -> None:
+    """A square for every pair that occurs, and at the end of each row the share of it that is right."""
+    totals = counts.sum(axis=1)
+    actual, predicted = np.nonzero(counts)
+    shares = counts[actual, predicted] / totals[actual]
+    half = 0.47 if numbers else 0.5
+    corners = np.array([(-half, -half), (half, -half), (half, half), (-half, half)])
+    squares = np.stack([predicted, actual], axis=1)[:, None, :] + corners
+    colours = [_shade(share, row == column) for share, row, column in zip(shares, actual, predicted, strict=True)]
+    axes.add_collection(PolyCollection(list(squares), facecolors=colours, linewidths=0), autolim=False)
+    if numbers:
+        for row, column, share in zip(actual, predicted, shares, strict=True):
+            colour = "white" if share > (0.5 if row == column else 0.35) else INK
+            axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour)
+    edge = len(counts) - 0.5 + 0.01 * len(counts)
+    axes.text(edge, -0.75, "recall", size=points(min(type_size, 11)), color=MUTED, va="bottom")
+    for row in np.flatnonzero(totals):
+        recall = f"{counts[row, row] / totals[row]:.0%}"
+        axes.text(edge, row, recall, size=points(min(type_size, 11)), color=MUTED, va="center")
+
+
+def _shade(share: float, right: bool) -> tuple[float, float, float]:
+    """From nearly white to full colour. Errors are shaded by the root, so that rare ones are seen, too."""
+    strength = 0.1 + 0.9 * share if right else 0.2 + 0.8 * share**0.5
+    full = to_rgb(BLUE if right else ORANGE)
+    return tuple(1 - strength * (1 - part) for part in full)  # type: ignore[return-value]
+
+
+def _spoken(value: float | None, bounds: Mapping[str, float | None]) -> str:
+    if value is None:
+        return "is not defined"
+    low, high = bounds["low"], bounds["high"]
+    return f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else "")

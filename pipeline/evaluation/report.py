@@ -1,0 +1,187 @@
+"""The report: one page that opens offline, and the same for the same results, byte for byte."""
+
+import base64
+import json
+import platform
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from pipeline.evaluation.look import FONTS, Drawing
+from pipeline.evaluation.mistakes import Confusion, Mistake
+from pipeline.evaluation.verdict import headline, headline_score, more_than_noise, percent, strongest
+from pipeline.params import Params
+
+_TEMPLATE = "report.html.j2"
+_LONGEST_TEXT = 400
+_LONGEST_LABEL = 60
+_FEW_ROWS = 100
+_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "scikit-learn", "numpy")
+# What a page about an experiment does not say: where it is tracked, and what becomes of it.
+_LEFT_OUT = {"tracking", "promotion"}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that the page shows.
+
+    Attributes:
+        metrics: what metrics/evaluation.json holds.
+        training: what metrics/train.json holds.
+        audit: what data/prepared/audit.json holds.
+        truncation: what data/tokenized/truncation.json holds.
+        digests: SHA-256 of the data and of the model, by path.
+        device: what it was computed on, in words.
+    """
+
+    params: Params
+    metrics: Mapping[str, Any]
+    training: Mapping[str, Any]
+    audit: Mapping[str, Any]
+    truncation: Mapping[str, Mapping[str, int]]
+    confusions: Sequence[Confusion]
+    mistakes: Sequence[Mistake]
+    drawings: Sequence[Drawing]
+    digests: Mapping[str, str]
+    device: str
+
+
+def write(findings: Findings, folder: Path) -> None:
+    """Write index.html and figures/*.png into the folder of the report."""
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    for drawing in findings.drawings:
+        (figures / f"{drawing.name}.png").write_bytes(drawing.png)
+    (folder / "index.html").write_text(render(findings), encoding="utf-8", newline="\n")
+
+
+def render(findings: Findings) -> str:
+    """The page. Nothing in it comes from outside, and nothing in it runs."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "count": lambda value: f"{value:,}",
+        "decimal": lambda value: "–" if value is None else f"{value:.3f}",
+        "percent": percent,
+        "image": lambda svg: "data:image/svg+xml;base64," + base64.b64encode(svg).decode(),
+        "text": lambda text: shortened(text, _LONGEST_TEXT),
+        "name": _breakable,
+    }
+    metrics = findings.metrics
+    score = headline_score(metrics)
+    return environment.get_template(_TEMPLATE).render(
+        findings=findings,
+        headline=headline(metrics),
+        score=score,
+        score_name=score.replace("_", " "),
+        scores=list(metrics["test"]),
+        level=f"{metrics['confidence_level'] * 100:g}%",
+        table=_table(metrics),
+        facts=_facts(findings.audit, findings.truncation),
+        few_rows=metrics["rows"]["test"] < _FEW_ROWS,
+        without_width=any(found["low"] == found["high"] for found in metrics["test"].values()),
+        figures={drawing.name: drawing for drawing in findings.drawings},
+        params=_resolved(findings.params),
+        versions=_versions(),
+        fonts=markupsafe.Markup(FONTS),
+    )
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text on one line, without control characters, and cut off with an ellipsis when it is longer."""
+    plain = "".join(" " if unicodedata.category(sign) == "Cc" else sign for sign in text[: 4 * longest])
+    line = " ".join(plain.split())
+    return line if len(line) <= longest and len(text) <= 4 * longest else line[: longest - 1].rstrip() + "…"
+
+
+def _breakable(label: str) -> markupsafe.Markup:
+    """A label that may be broken behind its underscores, where its words end."""
+    return markupsafe.Markup("_<wbr>").join(shortened(label, _LONGEST_LABEL).split("_"))
+
+
+def _table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the scores' table: the model, the baselines, by how much it beats the strongest, its validation."""
+    rows = [{"kind": "model", "name": "This model", "cells": _cells(metrics["test"], "value")}]
+    best = strongest(metrics)
+    for name in sorted(metrics["baselines"], key=lambda name: name != best):
+        rows.append({"kind": "baseline", "name": name, "cells": _cells(metrics["baselines"][name], "value")})
+        if name == best:
+            rows.append({"kind": "versus", "name": name, "cells": _cells(metrics["versus"][name], "difference")})
+    rows.append({"kind": "validation", "name": "This model", "cells": _cells(metrics["validation"], "value")})
+    return rows
+
+
+def _cells(found: Mapping[str, Mapping[str, float | None]], key: str) -> dict[str, dict[str, str]]:
+    """value, interval and verdict of every score, as text."""
+    number = _signed if key == "difference" else _decimal
+    cells = {}
+    for name, interval in found.items():
+        low, high = interval["low"], interval["high"]
+        bounds = f"{number(low)} to {number(high)}" if low is not None and high is not None else "no interval"
+        verdict = ""
+        if key == "difference":
+            # Of a loss less is better, of every other score more.
+            ahead = interval["difference"] is not None and (interval["difference"] < 0) == (name == "loss")
+            verdict = ("better" if ahead else "worse") if more_than_noise(interval) else "may be noise"
+        cells[name] = {"value": number(interval[key]), "bounds": bounds, "verdict": verdict}
+    return cells
+
+
+def _decimal(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}".replace("-", "−")
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
+
+
+def _facts(audit: Mapping[str, Any], truncation: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]]:
+    """What is known of each split, a list with an entry a split for every fact."""
+    splits = audit["splits"]
+    facts = {
+        "rows": [f"{found['rows']:,}" for found in splits.values()],
+        "rows removed, their text being in validation or test": [f"{found['removed']:,}" for found in splits.values()],
+        "empty texts": [f"{found['empty_texts']:,}" for found in splits.values()],
+        "exact duplicates": [f"{found['exact_duplicates']:,}" for found in splits.values()],
+        "duplicates but for case and spacing": [f"{found['normalised_duplicates']:,}" for found in splits.values()],
+        "labels without a row": [f"{len(found['missing_labels']):,}" for found in splits.values()],
+        "labels with a single row": [f"{len(found['rare_labels']):,}" for found in splits.values()],
+        "words a row, median": [f"{found['words']['median']:,}" for found in splits.values()],
+    }
+    cut = [truncation[split] for split in splits]
+    facts["tokens, longest row"] = [f"{found['longest']:,}" for found in cut]
+    facts["rows cut by max_seq_length"] = [_part(found["rows_cut"], found["rows"]) for found in cut]
+    facts["tokens cut by max_seq_length"] = [_part(found["tokens_cut"], found["tokens"]) for found in cut]
+    return facts
+
+
+def _part(some: int, whole: int) -> str:
+    return f"{some:,} ({percent(some / max(whole, 1))})"
+
+
+def _resolved(params: Params) -> dict[str, dict[str, str]]:
+    """Every section's keys with their values as JSON; the keys that stand alone come first."""
+    values = params.model_dump(mode="json", exclude=_LEFT_OUT)
+    shown: dict[str, dict[str, str]] = {"": {}}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            shown[name] = {key: json.dumps(inner, ensure_ascii=False) for key, inner in value.items()}
+        else:
+            shown[""][name] = json.dumps(value, ensure_ascii=False)
+    return shown
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in _PACKAGES}

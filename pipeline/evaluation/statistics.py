@@ -1,0 +1,143 @@
+"""How sure a score is: bootstrap intervals over the examples, and paired differences between two models.
+
+The intervals are bias-corrected and accelerated (BCa): Efron, "Better Bootstrap Confidence Intervals", Journal of
+the American Statistical Association 82 (1987), pages 171-185. Plain percentiles are too low for scores that fall
+when a rare label drops out of a resample, such as a macro average over many labels.
+The comparison resamples both models' predictions for the same examples together, as in Koehn, "Statistical
+Significance Tests for Machine Translation Evaluation" (EMNLP 2004).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from pipeline.tasks.base import Predictions, Task
+
+Interval = dict[str, float | None]
+"""`value` (or `difference`), `low` and `high`; None where one is not defined, as the bounds of a single example."""
+
+_DIGITS = 6
+_JACKKNIFE_GROUPS = 200
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """The scores of one model's predictions, on all examples and on the resamples.
+
+    Attributes:
+        values: each score on all examples.
+        resamples: each score on every resample, (n_resamples,).
+        jackknife: each score without one group of examples, (groups,).
+        examples: how many examples there are.
+        seed: what drew the resamples. Equal seeds and examples mean the same resamples, whatever the model.
+    """
+
+    values: dict[str, float]
+    resamples: dict[str, np.ndarray]
+    jackknife: dict[str, np.ndarray]
+    examples: int
+    seed: int
+
+
+def resample(task: Task, predictions: Predictions, n_resamples: int, seed: int) -> Resampled:
+    """Score the predictions, `n_resamples` resamples of their examples, and the jackknife's subsets of them."""
+    examples = len(predictions["target"])
+    assert examples > 0, "there is nothing to score"
+    return Resampled(
+        task.scores(predictions),
+        _scores(task, predictions, _drawn(examples, n_resamples, seed)),
+        _scores(task, predictions, _left_out(examples, seed)),
+        examples,
+        seed,
+    )
+
+
+def intervals(resampled: Resampled, confidence_level: float) -> dict[str, Interval]:
+    """The interval of every score: its `value`, `low` and `high`."""
+    return {
+        name: {
+            "value": _plain(value),
+            **_interval(value, resampled.resamples[name], resampled.jackknife[name], confidence_level),
+        }
+        for name, value in resampled.values.items()
+    }
+
+
+def versus(ours: Resampled, theirs: Resampled, confidence_level: float) -> dict[str, Interval]:
+    """The paired `difference` (ours minus theirs) of every score that both have, with its `low` and `high`."""
+    same = (ours.examples, ours.seed) == (theirs.examples, theirs.seed)
+    assert same, "a paired comparison needs the same examples and the same resamples"
+    found: dict[str, Interval] = {}
+    for name in (name for name in ours.values if name in theirs.values):
+        difference = ours.values[name] - theirs.values[name]
+        resamples = ours.resamples[name] - theirs.resamples[name]
+        jackknife = ours.jackknife[name] - theirs.jackknife[name]
+        bounds = _interval(difference, resamples, jackknife, confidence_level)
+        found[name] = {"difference": _plain(difference), **bounds}
+    return found
+
+
+def _drawn(examples: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    for _ in range(n_resamples):
+        yield generator.integers(0, examples, examples)
+
+
+def _left_out(examples: int, seed: int) -> Iterator[np.ndarray]:
+    """All examples but one group, for each group. Groups, not single examples: the skewness of a group's influence
+    is that of an example's over the root of the group's size, so the acceleration stays the same, at a bounded cost."""
+    if examples == 1:
+        return
+    shuffled = np.random.default_rng(seed).permutation(examples)
+    groups = np.arange(examples) % min(examples, _JACKKNIFE_GROUPS)
+    for group in range(groups.max() + 1):
+        yield shuffled[groups != group]
+
+
+def _scores(task: Task, predictions: Predictions, subsets: Iterator[np.ndarray]) -> dict[str, np.ndarray]:
+    """All scores of a subset come from the same rows, so that each resample is one possible test set."""
+    scored = [task.scores({name: column[rows] for name, column in predictions.items()}) for rows in subsets]
+    names = task.scores(predictions)
+    return {name: np.array([scores[name] for scores in scored], np.float64) for name in names}
+
+
+def _interval(
+    value: float, resamples: np.ndarray, jackknife: np.ndarray, confidence_level: float
+) -> dict[str, float | None]:
+    finite = resamples[np.isfinite(resamples)]
+    # One example has no spread: an interval of no width would claim certainty.
+    if not (math.isfinite(value) and len(finite) and len(jackknife)):
+        return {"low": None, "high": None}
+    # Half of the ties, as accuracy moves in steps; never 0 or 1, whose normal quantile is infinite.
+    below = float(np.mean(finite < value) + np.mean(finite == value) / 2)
+    edge = 0.5 / len(finite)
+    bias = _NORMAL.inv_cdf(min(max(below, edge), 1 - edge))
+    acceleration = _acceleration(jackknife[np.isfinite(jackknife)])
+    levels = []
+    for tail in ((1 - confidence_level) / 2, (1 + confidence_level) / 2):
+        shifted = bias + _NORMAL.inv_cdf(tail)
+        stretch = 1 - acceleration * shifted
+        levels.append(_NORMAL.cdf(bias + shifted / stretch) if stretch > 0 else float(shifted > 0))
+    low, high = np.quantile(finite, levels)
+    return {"low": _plain(float(low)), "high": _plain(float(high))}
+
+
+def _acceleration(jackknife: np.ndarray) -> float:
+    """A sixth of the skewness of the examples' influence over its root (equation 6.6 of the paper), or 0."""
+    if len(jackknife) == 0:
+        return 0.0
+    influence = jackknife.mean() - jackknife
+    squares = float((influence**2).sum())
+    # Equal scores differ by rounding alone, and its skewness means nothing.
+    if squares < 1e-18:
+        return 0.0
+    return float((influence**3).sum()) / (6 * squares**1.5)
+
+
+def _plain(value: float) -> float | None:
+    """A JSON number, without the last bits that differ between machines; None for what JSON cannot say."""
+    return round(value, _DIGITS) + 0.0 if math.isfinite(value) else None

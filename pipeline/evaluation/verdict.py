@@ -1,0 +1,59 @@
+"""What the scores say in plain words, from metrics/evaluation.json alone: no torch, no model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Metrics = Mapping[str, Any]
+"""What metrics/evaluation.json holds."""
+
+
+def headline_score(metrics: Metrics) -> str:
+    """The score that a headline names: the task's first."""
+    return str(next(iter(metrics["test"])))
+
+
+def strongest(metrics: Metrics) -> str | None:
+    """The baseline with the highest test score; None where a task has no baselines."""
+    score = headline_score(metrics)
+    values = {name: found[score]["value"] for name, found in metrics["baselines"].items()}
+    # Of equals the later one: tasks name the strongest method last.
+    return max(reversed(values), key=lambda name: -1e300 if values[name] is None else values[name], default=None)
+
+
+def more_than_noise(difference: Mapping[str, float | None]) -> bool:
+    """Whether the whole interval of a difference lies on one side of zero."""
+    low, high = difference["low"], difference["high"]
+    return low is not None and high is not None and (low > 0 or high < 0)
+
+
+def percent(value: float | None) -> str:
+    """``"80.1%"``; a dash for a score that is not defined."""
+    return "–" if value is None else f"{value * 100:.1f}%"
+
+
+def headline(metrics: Metrics) -> str:
+    """One sentence: the test score with its interval, and whether it beats the strongest baseline by more than noise."""
+    score, baseline = headline_score(metrics), strongest(metrics)
+    found = metrics["test"][score]
+    sentence = f"Test {score.replace('_', ' ')} is {percent(found['value'])}"
+    if found["low"] is not None:
+        level = f"{metrics['confidence_level'] * 100:g}%"
+        sentence += f" ({level} interval {percent(found['low'])} to {percent(found['high'])})"
+    if baseline is not None:
+        sentence += f", {_comparison(metrics['versus'][baseline][score], baseline)}"
+    return f"{sentence}."
+
+
+def _comparison(versus: Mapping[str, float | None], baseline: str) -> str:
+    difference, low, high = versus["difference"], versus["low"], versus["high"]
+    against = f"the strongest baseline, {baseline}"
+    if difference is None or low is None or high is None:
+        return f"which cannot be compared with {against}"
+    points = f"{_signed(difference)} points ({_signed(low)} to {_signed(high)})"
+    if more_than_noise(versus):
+        return f"{'better' if low > 0 else 'worse'} than {against}, by more than noise: {points}"
+    return f"not clearly {'worse' if difference < 0 else 'better'} than {against}: the difference of {points} may be noise"
+
+
+def _signed(value: float) -> str:
+    return f"{value * 100:+.1f}".replace("-", "−")

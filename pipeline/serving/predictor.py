@@ -1,0 +1,121 @@
+"""An exported model that answers texts, whatever its task."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from pipeline import model as models
+from pipeline import project, tasks
+from pipeline.data.batches import micro_batches
+from pipeline.errors import UserError, did_you_mean
+from pipeline.params import Hardware
+from pipeline.serving import card
+from pipeline.tasks.base import Task
+from pipeline.world import World
+
+Answer = dict[str, str | float]
+"""What a task tells somebody who asks; the first value is the answer."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model with all that it needs to answer.
+
+    Attributes:
+        card: what the model was trained for.
+        task: that task, with the labels of the model.
+    """
+
+    card: card.Card
+    task: Task
+    _model: PreTrainedModel
+    _tokenizer: PreTrainedTokenizerBase
+    _world: World
+    _micro_batch_tokens: int
+
+    @classmethod
+    def load(cls, folder: Path, hardware: Hardware | None = None) -> Self:
+        """The predictor of an exported model.
+
+        Args:
+            hardware: what it runs on; its defaults if None.
+
+        Raises:
+            UserError: there is no folder, no model in it, none that Reprise exported, or it is damaged.
+        """
+        hardware = hardware or Hardware()
+        found = card.read(folder)
+        if found.task not in tasks.names():
+            near = did_you_mean(found.task, tasks.names())
+            raise UserError(
+                f"{folder / project.MODEL_CARD}: there is no task '{found.task}' in this version of Reprise.{near}"
+            )
+        world = World.start(hardware, "fp32")
+        try:
+            config = AutoConfig.from_pretrained(folder)
+            task = tasks.find(found.task)(tuple(config.id2label[place] for place in range(len(config.id2label))))
+            model = models.load(folder, task).to(world.device)  # type: ignore[arg-type]
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(
+                f"{folder}: the model cannot be loaded: {first}\n"
+                "A file of it is missing or damaged; the last good one comes back with: dvc checkout"
+            ) from error
+        return cls(found, task, model, tokenizer, world, hardware.micro_batch_tokens)
+
+    def answer(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Answer]:
+        """Answers to texts, or to pairs of texts, in their order.
+
+        Args:
+            pairs: the second text of each pair, for a model that was trained on pairs.
+
+        Raises:
+            UserError: the model takes pairs and there are none, or the other way round, or their numbers differ.
+        """
+        if (pairs is None) == (self.card.text_columns == 2):
+            need = "pairs of texts" if pairs is None else "single texts, not pairs"
+            raise UserError(f"This model was trained on {need}.")
+        if pairs is not None and len(pairs) != len(texts):
+            raise UserError(f"Every text needs its pair: there are {len(texts)} texts and {len(pairs)} pairs.")
+        if not texts:
+            return []
+        columns = {"text": pa.array(texts, pa.string())}
+        if pairs is not None:
+            columns["text_pair"] = pa.array(pairs, pa.string())
+        # Nobody knows the labels; a place is kept for them, since examples have one.
+        columns["label"] = pa.array(np.zeros(len(texts), np.int32))
+        encoded = self.task.encode(pa.table(columns), self._tokenizer, self.card.max_seq_length)
+        return self._forward(_arrays(encoded))
+
+    def _forward(self, examples: dict[str, Any]) -> list[Answer]:
+        lengths = examples["length"]
+        answers: list[Answer] = [{}] * len(lengths)
+        with torch.inference_mode():
+            for indices in micro_batches(lengths, np.arange(len(lengths)), self._micro_batch_tokens):
+                part = {
+                    name: column[indices] if isinstance(column, np.ndarray) else [column[index] for index in indices]
+                    for name, column in examples.items()
+                }
+                batch = self.task.collate(part, self._model.config.pad_token_id).to(self._world.device)
+                logits = self._model(**batch.inputs).logits
+                for index, answer in zip(indices.tolist(), self.task.answers(logits), strict=True):
+                    answers[index] = answer
+        return answers
+
+
+def _arrays(table: pa.Table) -> dict[str, Any]:
+    """The columns of encoded examples as `Task.collate` takes them: a list of arrays for lists, an array for numbers."""
+    return {
+        name: [np.asarray(value) for value in table[name].to_pylist()]
+        if pa.types.is_list(table[name].type)
+        else table[name].to_numpy()
+        for name in table.column_names
+    }

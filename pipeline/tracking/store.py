@@ -1,0 +1,276 @@
+"""Where MLflow keeps the runs: the server that MLFLOW_TRACKING_URI names, or a database beside the project."""
+
+import fcntl
+import logging
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urlsplit
+
+from pipeline import project
+from pipeline.errors import UserError, did_you_mean
+from pipeline.tracking.values import without_secrets
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SERVERS = ("http", "https")
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_SQLITE = "sqlite:///"
+_CONNECT_SECONDS = 5.0
+# What they say at INFO and WARNING (each migration, each retry) would bury the one line that we print.
+_NOISY = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.tracking", "urllib3.connectionpool")
+
+
+class Unreachable(Exception):
+    """Nothing answers at the tracking URI; the message says what was tried, in one line."""
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, else the database ``mlflow.db`` in the project's main folder.
+
+    A relative sqlite path is taken from that folder, too: in the temporary copies of ``dvc exp`` it would be
+    deleted with the copy.
+
+    Raises:
+        UserError: MLFLOW_TRACKING_URI names nothing that MLflow can keep runs in.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
+    if not uri:
+        return _SQLITE + quote(str(project.home() / "mlflow.db"))
+    if uri.startswith(_SQLITE):
+        path, query = unquote(uri.removeprefix(_SQLITE).partition("?")[0]), uri.partition("?")[1:]
+        return _SQLITE + quote(str(project.home() / path)) + "".join(query)
+    _check(uri)
+    return uri.rstrip("/")
+
+
+def is_server(uri: str) -> bool:
+    """Whether an MLflow server keeps the runs; if not, this process writes them itself."""
+    return urlsplit(uri).scheme in _SERVERS
+
+
+def _check(uri: str) -> None:
+    shown = f"MLFLOW_TRACKING_URI is '{without_secrets(uri)}'"
+    plugins = {point.name for point in metadata.entry_points(group="mlflow.tracking_store")}
+    known = sorted({*_SERVERS, *_DATABASE_PORTS, "sqlite", "databricks", *plugins} - {"", "file"})
+    try:
+        parts = urlsplit(uri)
+        scheme, host, _ = parts.scheme.partition("+")[0], parts.hostname, parts.port
+    except ValueError as error:
+        raise UserError(f"{shown}, which is no address: {error}. Use http://HOST:PORT") from None
+    if uri == "databricks" or (scheme in known and scheme not in _SERVERS):
+        return
+    if scheme in ("", "file"):
+        raise UserError(
+            f"{shown}: MLflow 3 keeps no runs in plain folders. Use http://HOST:PORT for a server,\n"
+            "sqlite:////FOLDER/mlflow.db for a file, or unset it to use mlflow.db in the project's folder."
+        )
+    if not host:
+        # "localhost:5000" reads as the scheme "localhost" without a host.
+        meant = "Use http://HOST:PORT" if scheme in _SERVERS else f"Did you mean 'http://{without_secrets(uri)}'?"
+        raise UserError(f"{shown}, which names no host. {meant}")
+    if scheme not in known:
+        raise UserError(f"{shown}; MLflow does not know '{scheme}://'.{did_you_mean(scheme, known)}")
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the project's lock of that name; another process that wants it waits. The lock dies with its process."""
+    folder = project.state() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def connect() -> "MlflowClient":
+    """A client of the tracking store; a local database is created first.
+
+    Raises:
+        UserError: the store cannot be used as it is, and waiting does not help.
+        Unreachable: a database server does not answer. (An HTTP server is not asked before the first call.)
+    """
+    uri = tracking_uri()
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from mlflow import MlflowClient
+
+    if uri.startswith(_SQLITE):
+        # Also when it exists: another process may be creating it, and a half-made schema is refused.
+        with locked("mlflow"):
+            _create(Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])))
+            return _opened(uri)
+    if port := _DATABASE_PORTS.get(urlsplit(uri).scheme.partition("+")[0]):
+        _probe(uri, port)
+        return _opened(uri)
+    return MlflowClient(uri)
+
+
+def _opened(uri: str) -> "MlflowClient":
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return MlflowClient(uri)
+    except ImportError as error:
+        raise UserError(f"{without_secrets(uri)} needs a driver that is not installed: {error}") from None
+    except MlflowException as error:
+        if "out-of-date database schema" in str(error):
+            raise UserError(
+                f"{without_secrets(uri)} was made by another version of MLflow. "
+                f"Copy it, then bring it up to date: mlflow db upgrade {without_secrets(uri)}"
+            ) from None
+        raise
+
+
+def _create(database: Path) -> None:
+    """Create the database under another name and move it: a process killed meanwhile leaves none, not half of one."""
+    if database.exists():
+        _check_sqlite(database)
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    draft = database.with_name(f"{database.name}.new")
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        draft.unlink(missing_ok=True)
+        draft.touch()
+    except OSError as error:
+        raise UserError(f"MLflow's database {database} cannot be created: {error.strerror}") from None
+    store = SqlAlchemyStore(_SQLITE + quote(str(draft)), artifacts().as_uri())
+    store.engine.dispose()
+    draft.replace(database)
+
+
+def _check_sqlite(database: Path) -> None:
+    # MLflow would retry for minutes what cannot get better.
+    try:
+        connection = sqlite3.connect(database)
+        try:
+            connection.execute("PRAGMA schema_version")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise UserError(
+            f"{database} cannot be read as MLflow's database: {error}. Move it away, and a new one is made."
+        ) from None
+
+
+def _probe(uri: str, default_port: int) -> None:
+    # MLflow would retry a database that is down for 100 seconds.
+    parts = urlsplit(uri)
+    host, port = parts.hostname or "localhost", parts.port or default_port
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise Unreachable(f"{host}:{port}: {error}") from None
+
+
+def artifacts() -> Path:
+    """The folder of the artifacts (figures, reports, models) when no server keeps them."""
+    return project.home() / "mlartifacts"
+
+
+def experiment_id(client: "MlflowClient", name: str) -> str:
+    """The id of the experiment of that name, which is created if there is none.
+
+    Raises:
+        UserError: it was deleted; MLflow keeps the name.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = None if is_server(client.tracking_uri) else artifacts().as_uri()
+        # The tag opens the pages for training runs; without it MLflow guesses, at times those for language-model apps.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        try:
+            return str(client.create_experiment(name, artifact_location=location, tags=kind))
+        except MlflowException as error:
+            # Another process was faster.
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)
+            assert found is not None
+    if found.lifecycle_stage != "active":
+        raise UserError(
+            f"The MLflow experiment '{name}' is deleted. Restore it: mlflow experiments restore -x "
+            f"{found.experiment_id} (with MLFLOW_TRACKING_URI={without_secrets(client.tracking_uri)}),\n"
+            "or set tracking.experiment_name to another name in params.yaml."
+        )
+    return str(found.experiment_id)
+
+
+def find_experiment(name: str) -> str | None:
+    """The id of the experiment of that name, for pages that show it; None if there is none yet.
+
+    Raises:
+        UserError: it cannot be asked for.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = connect().get_experiment_by_name(name)
+    except Unreachable as error:
+        reason = str(error)
+    except MlflowException as error:
+        reason = no_answer(error)
+    else:
+        return None if found is None else str(found.experiment_id)
+    raise UserError(f"MLflow at {shown()} does not answer. ({reason})")
+
+
+def refusal(error: Exception) -> str | None:
+    """Why the store refused a request (wrong login, unknown run, bad value); None if it did not answer as it should."""
+    from mlflow.exceptions import MlflowException
+
+    if not isinstance(error, MlflowException):
+        return None
+    status = error.get_http_status_code()
+    return first_line(error) if 400 <= status < 500 and status != 429 else None
+
+
+def no_answer(error: Exception) -> str:
+    """Why the first request failed, in a line, if it may be better later.
+
+    Raises:
+        UserError: it will not: the login is refused, this is no MLflow server, or the local database is unusable.
+    """
+    from mlflow.exceptions import MlflowException
+
+    status = error.get_http_status_code() if isinstance(error, MlflowException) else 500
+    if status in (401, 403):
+        raise UserError(
+            f"MLflow at {shown()} refuses this login. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
+            "or MLFLOW_TRACKING_TOKEN."
+        )
+    if (400 <= status < 500 and status != 429) or "valid JSON format" in str(error):
+        raise UserError(f"What answers at {shown()} is no MLflow server that this can use: {first_line(error)}")
+    if not is_server(tracking_uri()):
+        raise UserError(f"MLflow cannot use {shown()}: {first_line(error)}")
+    return deepest_line(error)
+
+
+def shown() -> str:
+    """The tracking URI without secrets."""
+    return without_secrets(tracking_uri())
+
+
+def first_line(error: BaseException) -> str:
+    """An error as one line without secrets, such as ``ValueError: no such label``."""
+    lines = str(error).strip().splitlines()
+    line = lines[0][:300] if lines else ""
+    return without_secrets(line if isinstance(error, UserError) else f"{type(error).__name__}: {line}".rstrip(": "))
+
+
+def deepest_line(error: BaseException) -> str:
+    """The error behind the errors, as one line: "Connection refused", not what each layer above says about it."""
+    while behind := error.__cause__ or error.__context__:
+        error = behind
+    return first_line(error)

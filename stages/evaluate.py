@@ -1,0 +1,30 @@
+"""Judge the best model on rows that it never saw, write the report, and add the scores to the MLflow run that made it."""
+
+import pyarrow.parquet as pq
+
+from pipeline import dag, digest, project
+from pipeline.evaluation import evaluate as evaluation
+from pipeline.evaluation.verdict import headline
+from pipeline.params import Params
+from pipeline.tracking.run import Run
+from pipeline.world import World
+from stages.run import main
+
+
+def evaluate(params: Params) -> None:
+    """Write metrics/evaluation.json, the confusion matrix and the report."""
+    world = World.start(params.hardware, params.train.precision)
+    model = digest.of_folder(project.BEST_MODEL)
+    with Run.of_model(params, model, inputs=dag.inputs("evaluate"), device=world.describe()) as run:
+        rows = project.PREPARED / "test.parquet"
+        run.dataset("test", "test", digest.of_file(rows), pq.read_metadata(rows).num_rows, params.data.source)
+        metrics = evaluation.evaluate(params, world)
+        values = {f"test/{name}": found["value"] for name, found in metrics["test"].items()}
+        run.finals({name: value for name, value in values.items() if value is not None})
+        run.artifact(project.EVALUATION_METRICS, "metrics")
+        run.artifacts(project.REPORTS, "report")
+    print(f"evaluate: {headline(metrics)}")
+
+
+if __name__ == "__main__":
+    main(evaluate)

@@ -1,0 +1,37 @@
+"""Read the rows, cut the splits that are missing, and take leaked rows out of training."""
+
+import json
+
+import pyarrow.parquet as pq
+
+from pipeline import project
+from pipeline.data import sources, splits
+from pipeline.data.audit import audit, decontaminate
+from pipeline.params import Params
+from pipeline.tasks import find
+from stages.run import main
+
+
+def prepare(params: Params) -> None:
+    """Write data/prepared: the splits as Parquet, the list of labels, and the audit."""
+    tables = splits.cut(sources.read(params.data), params.data)
+    task = find(params.task).fit(tables, params.data)
+    before = {split: task.rows(table, params.data) for split, table in tables.items()}
+    rows = decontaminate(before) if params.data.decontaminate_train else before
+    found = audit(before, rows, task.labels)
+
+    project.PREPARED.mkdir(parents=True, exist_ok=True)
+    for split, table in rows.items():
+        pq.write_table(table, project.PREPARED / f"{split}.parquet")
+    for name, value in {"labels": list(task.labels), "audit": found}.items():
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        (project.PREPARED / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
+
+    counts = ", ".join(f"{split} {len(table):,}" for split, table in rows.items())
+    print(f"prepare: {counts} rows, {len(task.labels):,} labels")
+    for warning in found["warnings"]:
+        print(f"prepare: note: {warning}")
+
+
+if __name__ == "__main__":
+    main(prepare)

@@ -1,0 +1,82 @@
+"""dvc.yaml lists for each stage what the stage imports: what shapes an output re-runs it, and nothing else does."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.params import OUTSIDE_THE_EXPERIMENT, Params
+from tests.conftest import REPOSITORY
+
+STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+# Found by their name at run time.
+FOUND_BY_NAME = {"pipeline/tasks/__init__.py": ["pipeline/tasks/text_classification.py"]}
+# What tells of a result, but never shapes one.
+SHAPES_NOTHING = ("pipeline/tracking/", "pipeline/progress.py", "pipeline/dag.py")
+OTHER_FILES = {"pipeline/evaluation/report.py": ["pipeline/evaluation/report.html.j2"]}
+
+
+def imported(file: str) -> set[str]:
+    """The files of this repository that a file imports, packages included."""
+    modules = set()
+    for node in ast.walk(ast.parse((REPOSITORY / file).read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    files = set()
+    for module in modules:
+        parts = module.split(".")
+        for depth in range(1, len(parts) + 1):
+            base = "/".join(parts[:depth])
+            files |= {name for name in (f"{base}.py", f"{base}/__init__.py") if (REPOSITORY / name).is_file()}
+    return files | set(FOUND_BY_NAME.get(file, ())) | set(OTHER_FILES.get(file, ()))
+
+
+def reached(file: str) -> set[str]:
+    """All files that a file needs, itself included."""
+    found, open_ends = set(), {file}
+    while open_ends:
+        current = open_ends.pop()
+        found.add(current)
+        if current.endswith(".py"):
+            open_ends |= imported(current) - found
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_the_code_that_it_imports(stage: str) -> None:
+    code = {"stages/__init__.py", *reached(f"stages/{stage}.py")}
+    needed = {file for file in code if not file.startswith(SHAPES_NOTHING)}
+    listed = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("pipeline/", "stages/"))}
+    missing, needless = "\n".join(sorted(needed - listed)), "\n".join(sorted(listed - needed))
+    assert not missing, f"dvc.yaml: stage {stage} imports these, but does not list them as deps:\n{missing}"
+    assert not needless, f"dvc.yaml: stage {stage} lists these as deps, but does not import them:\n{needless}"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_pins_and_the_check_and_no_hardware(stage: str) -> None:
+    assert "constraints.txt" in STAGES[stage]["deps"]
+    assert stage == "check" or "data/checked.txt" in STAGES[stage]["deps"]
+    assert not set(STAGES[stage]["params"]) & set(OUTSIDE_THE_EXPERIMENT)
+    assert set(STAGES[stage]["params"]) <= set(Params.model_fields)
+
+
+def test_all_experiment_params_are_checked_first() -> None:
+    assert set(STAGES["check"]["params"]) == set(Params.model_fields) - set(OUTSIDE_THE_EXPERIMENT)
+
+
+def test_train_shapes_only_check_train_and_evaluate() -> None:
+    assert [name for name, stage in STAGES.items() if "train" in stage["params"]] == ["check", "train", "evaluate"]
+
+
+def test_dependencies_exist() -> None:
+    outs = {
+        Path(next(iter(out)) if isinstance(out, dict) else out).as_posix()
+        for stage in STAGES.values()
+        for out in [*stage.get("outs", ()), *stage.get("metrics", ())]
+    }
+    for stage in STAGES.values():
+        for dep in stage["deps"]:
+            assert dep in outs or (REPOSITORY / dep).exists(), dep

@@ -1,0 +1,116 @@
+"""The gradient is that of the mean loss over the global batch, however the batch is cut."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from pipeline import project
+from pipeline.data.batches import BatchPlan
+from pipeline.data.store import Store
+from pipeline.model import build
+from pipeline.params import Params
+from pipeline.tasks.text_classification import TextClassification
+from pipeline.training.loop import Learner, clip_gradients, steps
+from pipeline.training.optimizer import adamw
+from pipeline.world import World
+
+
+def learner_of(params: Params) -> Learner:
+    task = TextClassification.load(project.PREPARED)
+    torch.manual_seed(params.train.seed)
+    model = build(params, task, AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")).train()
+    return Learner(model, adamw(model, params.train), torch.amp.GradScaler("cpu", enabled=False))
+
+
+def run(params: Params, learner: Learner, done: int, total: int, stop: int | None = None) -> list:
+    task, store = TextClassification.load(project.PREPARED), Store(project.TOKENIZED / "train.arrow")
+    plan = BatchPlan(len(store), params.train.global_batch_size, params.train.seed)
+    world = World.start(params.hardware, params.train.precision)
+    taken = []
+    for step in steps(learner, task, store, plan, world, params, done, total):
+        taken.append(step)
+        if step.number == stop:
+            break
+    return taken
+
+
+def without_dropout(params: Params) -> Params:
+    config = {**(params.model.config or {}), "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return params.model_copy(update={"model": params.model.model_copy(update={"config": config})})
+
+
+def with_budget(params: Params, tokens: int) -> Params:
+    return params.model_copy(update={"hardware": params.hardware.model_copy(update={"micro_batch_tokens": tokens})})
+
+
+@pytest.mark.parametrize("budget", [16, 48, 100])
+def test_weights_do_not_depend_on_how_the_batch_is_cut(tokenized: Path, tiny_params: Params, budget: int) -> None:
+    whole, cut = (with_budget(without_dropout(tiny_params), tokens) for tokens in (100_000, budget))
+    learners = learner_of(whole), learner_of(cut)
+    for params, learner in zip((whole, cut), learners, strict=True):
+        taken = run(params, learner, 0, 39, stop=3)
+    assert taken[-1].loss.item() == pytest.approx(
+        run(whole, learner_of(whole), 0, 39, stop=3)[-1].loss.item(), rel=1e-5
+    )
+    one, other = (torch.cat([p.flatten() for p in learner.model.parameters()]) for learner in learners)
+    assert torch.linalg.norm(one - other) <= 1e-5 * torch.linalg.norm(one)
+
+
+def test_gradient_is_that_of_the_hugging_face_loss_over_the_whole_batch(tokenized: Path, tiny_params: Params) -> None:
+    params = without_dropout(tiny_params)
+    params = params.model_copy(update={"train": params.train.model_copy(update={"max_grad_norm": None})})
+    ours, theirs = learner_of(params), learner_of(params)
+    # A learning rate of zero steps keeps the gradient's norm visible: the norm is all that a step tells of it.
+    norm = run(params, ours, 0, 39, stop=1)[0].grad_norm
+    store = Store(project.TOKENIZED / "train.arrow")
+    indices = BatchPlan(len(store), 16, params.train.seed).indices(0)
+    total = torch.zeros(())
+    for index in indices:
+        batch = TextClassification(("bad", "good")).collate(store.examples([index]), 0)
+        total = total + theirs.model(**batch.inputs, labels=batch.labels).loss
+    (total / len(indices)).backward()
+    assert clip_gradients(theirs.model, None).item() == pytest.approx(norm.item(), rel=1e-5)
+
+
+def test_clipping_cuts_the_whole_gradient_to_the_norm() -> None:
+    model = torch.nn.Linear(3, 2)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 2.0)
+    before = clip_gradients(model, 1.0)
+    assert before.item() == pytest.approx(math.sqrt(8 * 4))
+    assert clip_gradients(model, None).item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing(tokenized: Path, tiny_params: Params) -> None:
+    learner = learner_of(tiny_params)
+    run(tiny_params, learner, 0, 39, stop=2)
+    before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    state = {
+        key: {name: value.clone() for name, value in values.items()}
+        for key, values in learner.optimizer.state_dict()["state"].items()
+    }
+    learner.model.register_forward_hook(
+        lambda module, inputs, output: setattr(output, "logits", output.logits * math.nan)
+    )
+    (step,) = run(tiny_params, learner, 2, 39, stop=3)
+    assert not torch.isfinite(step.loss)
+    assert all(torch.equal(before[name], tensor) for name, tensor in learner.model.state_dict().items())
+    for key, values in learner.optimizer.state_dict()["state"].items():
+        assert all(torch.equal(state[key][name], value) for name, value in values.items())
+
+
+def test_the_model_is_never_handed_labels(tokenized: Path, tiny_params: Params) -> None:
+    learner = learner_of(tiny_params)
+    seen: list[set[str]] = []
+    learner.model.register_forward_pre_hook(lambda module, args, kwargs: seen.append(set(kwargs)), with_kwargs=True)
+    run(tiny_params, learner, 0, 39, stop=1)
+    assert seen and all("labels" not in names for names in seen)
+
+
+def test_a_step_counts_its_tokens_without_padding(tokenized: Path, tiny_params: Params) -> None:
+    (step,) = run(tiny_params, learner_of(tiny_params), 0, 39, stop=1)
+    store = Store(project.TOKENIZED / "train.arrow")
+    assert step.tokens == int(store.lengths[BatchPlan(len(store), 16, 42).indices(0)].sum())

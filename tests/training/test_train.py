@@ -1,0 +1,127 @@
+"""Training as a whole: the same bytes on every run and after every kill, and clear ends when it goes wrong."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from pipeline import digest, project
+from pipeline.errors import UserError
+from pipeline.params import Params
+from pipeline.training import checkpoint
+from pipeline.training.train import train
+from pipeline.world import World
+
+
+class Killed(BaseException):
+    """What stands for a kill: nothing catches it."""
+
+
+def run(params: Params, kill_at: int | None = None) -> dict[tuple[int, str], float]:
+    """Train; die right after the metrics of a step were logged. Returns all that was logged."""
+    logged: dict[tuple[int, str], float] = {}
+
+    def log(step: int, metrics: dict[str, float]) -> None:
+        logged.update({(step, name): value for name, value in metrics.items()})
+        if step == kill_at:
+            raise Killed
+
+    world = World.start(params.hardware, params.train.precision)
+    with checkpoint.hold(checkpoint.fingerprint(params), params.hardware.save_total_limit) as checkpoints:
+        train(params, world, checkpoints, log)
+        checkpoints.clear()
+    return logged
+
+
+def outputs() -> dict[str, str]:
+    paths = (project.BEST_MODEL, project.TRAIN_METRICS, project.TRAIN_CURVE, project.VALIDATION_CURVE)
+    return digest.of_paths(paths)
+
+
+def changed(params: Params, **train: object) -> Params:
+    return params.model_copy(update={"train": params.train.model_copy(update=train)})
+
+
+@pytest.mark.parametrize(
+    ("precision", "all_kills"),
+    [("fp32", [(4,), (13, 26), (39,), (12, 12)]), ("bf16", [(16, 26)]), ("fp16", [(16, 26)])],
+)
+def test_killed_and_resumed_gives_the_same_bytes(
+    tokenized: Path, tiny_params: Params, precision: str, all_kills: list[tuple[int, ...]]
+) -> None:
+    params = changed(tiny_params, precision=precision)
+    logged = run(params)
+    whole = outputs()
+    assert len(whole) == 4
+    for kills in all_kills:
+        for kill in kills:
+            with pytest.raises(Killed):
+                run(params, kill_at=kill)
+        again = run(params)
+        assert outputs() == whole, kills
+        for key, value in again.items():
+            assert key[1] == "train/tokens_per_second" or logged[key] == value
+        assert min(step for step, _ in again) > (kills[-1] - 1) // 5 * 5, "it went on, and did not start over"
+
+
+def test_training_learns_and_exports_the_best_step(tokenized: Path, tiny_params: Params) -> None:
+    logged = run(tiny_params)
+    result = json.loads(project.TRAIN_METRICS.read_text())
+    curve = list(csv.DictReader(project.VALIDATION_CURVE.read_text().splitlines()))
+    best = max(curve, key=lambda point: float(point["accuracy"]))
+    assert [int(point["step"]) for point in curve] == [13, 26, 39]
+    assert result["best_step"] == int(best["step"])
+    assert result["validation"]["accuracy"] == float(best["accuracy"]) > 0.7
+    assert result["steps"] == 39
+    assert logged[39, "train/loss"] < logged[4, "train/loss"]
+    model = AutoModelForSequenceClassification.from_pretrained(project.BEST_MODEL)
+    tokenizer = AutoTokenizer.from_pretrained(project.BEST_MODEL)
+    told = [
+        model(**tokenizer(text, return_tensors="pt")).logits.argmax().item() for text in ("good great", "awful sad")
+    ]
+    assert [model.config.id2label[place] for place in told] in (["bad", "good"], ["good", "bad"])
+    assert told[0] != told[1]
+
+
+def test_hardware_changes_neither_steps_nor_examples(tokenized: Path, tiny_params: Params) -> None:
+    quiet = {**(tiny_params.model.config or {}), "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    params = tiny_params.model_copy(update={"model": tiny_params.model.model_copy(update={"config": quiet})})
+    cut = {"micro_batch_tokens": 1000, "gradient_checkpointing": True}
+    other = params.model_copy(update={"hardware": params.hardware.model_copy(update=cut)})
+    assert checkpoint.fingerprint(params) == checkpoint.fingerprint(other)
+    one, two = run(params), run(other)
+    for key in ((13, "validation/loss"), (39, "validation/loss"), (39, "train/loss")):
+        assert one[key] == pytest.approx(two[key], rel=1e-4)
+
+
+def test_early_stopping_ends_after_evaluations_without_a_better_score(tokenized: Path, tiny_params: Params) -> None:
+    params = changed(tiny_params, learning_rate=1e-12, eval_steps=2, early_stopping_patience=3)
+    logged = run(params)
+    assert max(step for step, _ in logged) == 8
+    result = json.loads(project.TRAIN_METRICS.read_text())
+    assert (result["steps"], result["best_step"]) == (8, 2)
+    whole = outputs()
+    with pytest.raises(Killed):
+        run(params, kill_at=8)
+    run(params)
+    assert outputs() == whole
+
+
+def test_a_loss_that_is_not_finite_ends_before_any_checkpoint(tokenized: Path, tiny_params: Params) -> None:
+    params = changed(tiny_params, learning_rate=1e38, warmup_steps=0, max_grad_norm=None, logging_steps=100)
+    with pytest.raises(UserError, match=r"not finite at step 2 .*\n.*train\.csv:\d+") as raised:
+        run(params)
+    assert str(raised.value).count("\n") == 2
+    (folder,) = (project.state() / "checkpoints").iterdir()
+    assert not list(folder.glob("step-*"))
+    assert not project.BEST_MODEL.exists()
+
+
+def test_max_steps_and_metric_loss(tokenized: Path, tiny_params: Params) -> None:
+    logged = run(changed(tiny_params, max_steps=7, metric_for_best_model="loss"))
+    assert max(step for step, _ in logged) == 7
+    assert json.loads(project.TRAIN_METRICS.read_text())["best_step"] == 7
+    assert math.isfinite(logged[7, "validation/loss"])
