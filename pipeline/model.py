@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from huggingface_hub.errors import HFValidationError, StrictDataclassError
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
     AutoTokenizer,
@@ -29,13 +30,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _HIGH_FOR_PRETRAINED = 5e-4
+_FEWEST_TOKENS = 3
+_MAX_REASON = 200
 # Models whose position ids start behind the padding id, so that fewer positions are left for tokens.
 _OFFSET_POSITIONS = {
     "camembert",
     "data2vec-text",
+    "esm",
+    "ibert",
+    "lilt",
     "longformer",
+    "luke",
+    "markuplm",
     "mpnet",
     "roberta",
+    "roberta-prelayernorm",
     "xlm-roberta",
     "xlm-roberta-xl",
     "xmod",
@@ -56,14 +65,28 @@ def load_config(model: Model) -> PreTrainedConfig:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             name, revision=model.model_revision, trust_remote_code=model.trust_remote_code
         )
-    except (OSError, ValueError, HFValidationError) as error:
+    except Exception as error:  # what somebody else's files can raise has no end
         raise UserError(_no_model("model.model_name_or_path", model.model_name_or_path, error)) from error
-    if Path(name).is_dir() and not any(Path(name).glob("*.safetensors")):
+    if Path(name).is_dir():
+        _check_weights(Path(name))
+    return config
+
+
+def _check_weights(folder: Path) -> None:
+    """Raise a UserError if a local model has no weights, or half a file or a git-lfs pointer in their place."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
         raise UserError(
-            f"model.model_name_or_path: {name} has a config.json but no weights (*.safetensors).\n"
+            f"model.model_name_or_path: {folder} has a config.json but no weights (*.safetensors).\n"
             "Copy the whole folder, or train from scratch with model.config."
         )
-    return config
+    for file in files:
+        try:
+            with safe_open(file, "pt"):
+                pass
+        except SafetensorError as error:
+            broken = f"model.model_name_or_path: {file} is not whole: {error}."
+            raise UserError(f"{broken}\nCopy it again; in a git clone, run: git lfs pull") from error
 
 
 def _config_from_scratch(values: dict[str, Any]) -> PreTrainedConfig:
@@ -73,17 +96,20 @@ def _config_from_scratch(values: dict[str, Any]) -> PreTrainedConfig:
             f"params.yaml: model.config.model_type: transformers knows no '{kind}'.{did_you_mean(kind, CONFIG_MAPPING)}"
         )
     config_class = CONFIG_MAPPING[kind]
-    known = {*config_class().to_dict(), *config_class.attribute_map} - {"transformers_version", "model_type"}
-    for key in values:
-        if key not in known:
-            raise UserError(
-                f"params.yaml: model.config.{key} is no key of a {kind} configuration.{did_you_mean(key, known)}"
-            )
     try:
+        known = {*config_class().to_dict(), *config_class.attribute_map} - {"transformers_version", "model_type"}
+        for key in values:
+            if key not in known:
+                raise UserError(
+                    f"params.yaml: model.config.{key} is no key of a {kind} configuration.{did_you_mean(key, known)}"
+                )
         config: PreTrainedConfig = config_class(**values)
     except (StrictDataclassError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"params.yaml: model.config does not make a {kind} model: {reason}") from error
+        raise UserError(f"params.yaml: model.config does not make a {kind} model: {_reason(error)}") from error
+    size, heads = (getattr(config, name, None) for name in ("hidden_size", "num_attention_heads"))
+    # Some models find this out only when they run. Those that name the size of a head need no such multiple.
+    if isinstance(size, int) and heads and size % heads and not any(hasattr(config, n) for n in ("head_dim", "d_head")):
+        raise UserError(f"params.yaml: model.config: hidden_size {size} is no multiple of num_attention_heads {heads}.")
     return config
 
 
@@ -99,10 +125,17 @@ def load_tokenizer(params: Params) -> PreTrainedTokenizerBase | None:
         loaded = AutoTokenizer.from_pretrained(
             _located(name, key), revision=revision, trust_remote_code=model.trust_remote_code
         )
-    except (OSError, ValueError, HFValidationError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # what somebody else's files can raise has no end
         raise UserError(_no_model(key, name, error, "tokenizer")) from error
     if not isinstance(loaded, PreTrainedTokenizerFast):
         raise UserError(f"{key}: {name} has no fast tokenizer (tokenizer.json). Choose one that has.")
+    # transformers makes an empty tokenizer where the files of one are missing.
+    if len(loaded) - len(set(loaded.all_special_ids)) < _FEWEST_TOKENS:
+        raise UserError(f"{key}: {name} has no tokenizer (tokenizer.json). Copy it there, or set tokenizer_name.")
+    if loaded.pad_token_id is None and loaded.eos_token_id is not None:
+        loaded.pad_token = loaded.eos_token  # as GPT-2's users do: padding is masked, whatever its token
     loaded.model_max_length = own.max_seq_length
     return loaded
 
@@ -111,7 +144,7 @@ def make_tokenizer(params: Params, texts: Iterable[str]) -> PreTrainedTokenizerB
     """The tokenizer of `load_tokenizer`, or one trained on the texts; it makes only inputs that the model takes."""
     made = load_tokenizer(params) or tokenizer.train(texts, params.tokenizer)
     config = load_config(params.model)
-    if getattr(config, "type_vocab_size", 0) < 2:
+    if (getattr(config, "type_vocab_size", 0) or 0) < 2:
         made.model_input_names = [name for name in made.model_input_names if name != "token_type_ids"]
     if params.model.model_name_or_path is not None:
         check_fit(config, made, params.tokenizer.max_seq_length)
@@ -135,9 +168,18 @@ def _located(name: str, key: str) -> str:
 def _no_model(key: str, name: str, error: Exception, what: str = "model") -> str:
     if Path(name).expanduser().is_dir():
         needed = {"model": "config.json and model.safetensors", "tokenizer": "tokenizer.json"}[what]
-        return f"{key}: the folder {name} is no {what} that transformers can load; it needs {needed}."
-    first = str(error).strip().splitlines()[0]
-    return f"{key}: neither a folder nor a {what} of the hub (or there is no network): {name}\n{first}"
+        return f"{key}: the folder {name} is no {what} that transformers can load; it needs {needed}.\n{_reason(error)}"
+    return f"{key}: neither a folder nor a {what} of the hub (or there is no network): {name}\n{_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    """What transformers says, in one line that is not too long."""
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        text = f"there is no {text}"
+    if isinstance(error, StrictDataclassError):
+        text = text.split("Error: ")[-1]
+    return text if len(text) <= _MAX_REASON else f"{text[: _MAX_REASON - 3]}..."
 
 
 def check_fit(config: PreTrainedConfig, encoder: PreTrainedTokenizerBase, max_seq_length: int) -> None:
@@ -182,7 +224,9 @@ def check(params: Params, task: type[Task]) -> list[str]:
     """
     config = load_config(params.model)
     encoder = load_tokenizer(params)
-    if encoder is not None and params.model.model_name_or_path is not None:
+    if encoder is not None:
+        if params.model.model_name_or_path is None:
+            config.vocab_size = len(encoder)
         check_fit(config, encoder, params.tokenizer.max_seq_length)
     else:
         check_length(config, params.tokenizer.max_seq_length)
@@ -205,9 +249,11 @@ def _build_empty(config: PreTrainedConfig, task: type[Task]) -> None:
     try:
         with torch.device("meta"):
             auto.from_config(config)
-    except (ValueError, TypeError, RuntimeError, ZeroDivisionError, StrictDataclassError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"params.yaml: a {config.model_type} model with this head cannot be built: {reason}") from error
+    except Exception as error:  # the user's values reach into every line of the model's code
+        reason = _reason(error)
+        if reason.startswith("Unrecognized configuration class"):
+            reason = f"transformers has no {auto.__name__} of it"
+        raise UserError(f"params.yaml: this {config.model_type} model cannot be built: {reason}") from error
 
 
 def build(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> "PreTrainedModel":
@@ -228,17 +274,35 @@ def build(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> "PreT
         config.pad_token_id = encoder.pad_token_id
     check_fit(config, encoder, params.tokenizer.max_seq_length)
     if params.model.model_name_or_path is None:
-        model: "PreTrainedModel" = auto.from_config(config)
-    else:
-        name = _located(params.model.model_name_or_path, "model.model_name_or_path")
-        model = auto.from_pretrained(
-            name,
-            config=config,
-            revision=params.model.model_revision,
-            trust_remote_code=params.model.trust_remote_code,
-            dtype="float32",
-        )
+        made: PreTrainedModel = auto.from_config(config)
+        return made
+    name = _located(params.model.model_name_or_path, "model.model_name_or_path")
+    model: PreTrainedModel
+    model, loaded = auto.from_pretrained(
+        name,
+        config=config,
+        revision=params.model.model_revision,
+        trust_remote_code=params.model.trust_remote_code,
+        dtype="float32",
+        # A head for other labels is drawn anew; _check_loaded looks after the rest.
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    _check_loaded(model, loaded, name)
     return model
+
+
+def _check_loaded(model: "PreTrainedModel", loaded: dict[str, Any], name: str) -> None:
+    """Raise a UserError if the weights are none of this model's, which transformers would draw anew in silence."""
+    body = f"{model.base_model_prefix}."
+    wrong = sorted(key for key, *_ in loaded["mismatched_keys"] if key.startswith(body))
+    if not wrong and all(key in loaded["missing_keys"] for key, _ in model.named_parameters() if key.startswith(body)):
+        wrong = sorted(loaded["missing_keys"])
+    if wrong:
+        raise UserError(
+            f"model.model_name_or_path: the weights of {name} do not fit its config.json: {wrong[0]} is missing or of "
+            "another size.\nTake both files from the same model."
+        )
 
 
 def model_digest(params: Params) -> dict[str, str]:
@@ -280,5 +344,5 @@ def export(model: "PreTrainedModel", encoder: PreTrainedTokenizerBase, params: P
 
 def load(folder: Path, task: Task) -> "PreTrainedModel":
     """The exported model with its head, for evaluation."""
-    model: "PreTrainedModel" = _auto_class(task).from_pretrained(folder)
+    model: PreTrainedModel = _auto_class(task).from_pretrained(folder)
     return model

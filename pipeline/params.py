@@ -13,7 +13,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 OUTSIDE_THE_EXPERIMENT = ("hardware", "tracking", "promotion")
 
 # YAML 1.1 reads 1e-4 (no dot) as a string, YAML 1.2, which DVC writes, as a number. Both are meant as one.
-_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+_EXPONENT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
+
+# What NumPy's and scikit-learn's generators take, too.
+_MAX_SEED = 2**32 - 1
 
 
 def _number(value: object) -> object:
@@ -58,7 +61,9 @@ class Data(Section):
         10, ge=1, le=50, description="percent of the rows, where no validation split is given"
     )
     test_split_percentage: int = Field(10, ge=1, le=50, description="percent of the rows, where no test split is given")
-    split_seed: int = Field(42, ge=0, description="which rows are cut off; the same seed cuts the same rows")
+    split_seed: int = Field(
+        42, ge=0, le=_MAX_SEED, description="which rows are cut off; the same seed cuts the same rows"
+    )
     decontaminate_train: bool = Field(
         True, description="remove rows from training whose text is also in validation or test (they are counted)"
     )
@@ -69,6 +74,8 @@ class Data(Section):
             raise ValueError("set either dataset_name or train_file, and the other to null")
         if self.dataset_name is not None and (self.validation_file or self.test_file):
             raise ValueError("validation_file and test_file go with train_file; set dataset_name to null")
+        if self.label_column_name in self.text_column_names:
+            raise ValueError(f"label_column_name '{self.label_column_name}' is one of text_column_names, too")
         return self
 
     @property
@@ -81,7 +88,9 @@ class Tokenizer(Section):
     """How text becomes tokens."""
 
     tokenizer_name: str | None = Field(
-        None, description="a folder or hub name; null takes the model's own, or trains one when there is no model"
+        None,
+        min_length=1,
+        description="a folder or hub name; null takes the model's own, or trains one when there is no model",
     )
     tokenizer_revision: str | None = Field(None, description="the commit or tag of a hub tokenizer")
     vocab_size: int = Field(8000, ge=300, le=500_000, description="tokens of a tokenizer that is trained here (BPE)")
@@ -93,7 +102,9 @@ class Model(Section):
     """Which model is trained."""
 
     model_name_or_path: str | None = Field(
-        None, description="a pretrained model: a folder (data/models/...) or a hub name; null trains from scratch"
+        None,
+        min_length=1,
+        description="a pretrained model: a folder (data/models/...) or a hub name; null trains from scratch",
     )
     model_revision: str | None = Field(None, description="the commit or tag of a hub model; set it to be reproducible")
     trust_remote_code: bool = Field(
@@ -126,9 +137,11 @@ class Model(Section):
 class Train(Section):
     """How it is trained: what a step sees and what it minimises."""
 
-    seed: int = Field(42, ge=0, description="draws the first weights, the order of the rows and the dropout")
+    seed: int = Field(
+        42, ge=0, le=_MAX_SEED, description="draws the first weights, the order of the rows and the dropout"
+    )
     global_batch_size: int = Field(64, ge=1, description="examples a step, however they are cut and spread")
-    num_train_epochs: Number = Field(6, gt=0, description="passes over the training rows")
+    num_train_epochs: Number = Field(6.0, gt=0, description="passes over the training rows")
     max_steps: int | None = Field(None, ge=1, description="stop after so many steps instead")
     learning_rate: Number = Field(2e-3, gt=0, description="the highest; about 2e-5 to 5e-5 for a pretrained model")
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
@@ -164,7 +177,9 @@ class Hardware(Section):
     """What it runs on. Changing this retrains nothing."""
 
     use_cpu: bool = Field(False, description="true keeps off a GPU that is there")
-    num_threads: int = Field(2, ge=1, description="threads a process; explicit, since it changes the last bits")
+    num_threads: int = Field(
+        2, ge=1, le=1024, description="threads a process; explicit, since it changes the last bits"
+    )
     micro_batch_tokens: int = Field(
         2048, ge=16, description="padded tokens of one forward and backward; fewer need less memory"
     )

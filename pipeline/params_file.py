@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Params, Section
 
 SCHEMA = Path("params.schema.json")
-_MAX_LISTED = 3
+_MAX_LISTED, _MAX_SHOWN, _DEEPEST = 3, 60, 20
 
 # Well-known spellings of other tools and times, and what the key is called here.
 _FOREIGN = {
@@ -43,6 +44,44 @@ _FOREIGN = {
     "run_name": "tracking.run_name",
 }
 
+# Fragments of the YAML parser's words, and what a person did. What began in an earlier line is mended there.
+_SLIPS = {
+    r"'\t'": "indent with spaces, not with a tab",
+    "that cannot start any token": "put a text that begins with such a character in quotes",
+    "mapping values are not allowed": "a wrong indentation, or a text with a colon that needs quotes",
+    "expected <block end>": "a wrong indentation, or something behind the end of a value",
+    "sequence entries are not allowed": "a wrong indentation, or a text that begins with - and needs quotes",
+    "another document": "'---' begins a second document; leave one",
+    "could not determine a constructor": "put a text that begins with ! in quotes",
+    "undefined alias": "put a text that begins with * in quotes",
+    "alphabetic or numeric character": "put a text that begins with * or & in quotes",
+    "unknown escape character": "a backslash in double quotes; use single quotes",
+}
+_SLIPS_OF_AN_EARLIER_LINE = {
+    "expected ',' or": "a bracket that begins here is not closed",
+    "unexpected end of stream": "a quote that begins here is not closed",
+    "could not find expected ':'": "a key without a colon",
+}
+
+# What a value must be, by pydantic's name of the error.
+_MUST = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping: indented lines of 'key: value'",
+    "finite_number": "a finite number",
+    "float_type": "a number",
+    "greater_than": "greater than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "int_type": "a whole number",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+    "list_type": "a list, such as [first, second]",
+    "model_type": "a section: its keys stand on indented lines below it",
+    "string_too_short": "a text that is not empty",
+    "string_type": "text",
+    "too_long": "a list of at most {max_length}",
+    "too_short": "a list of at least {min_length}",
+}
+
 
 def read(path: Path) -> Params:
     """The validated params.
@@ -50,65 +89,116 @@ def read(path: Path) -> Params:
     Raises:
         UserError: the file is missing or no YAML, or has a key or a value that does not fit; with line numbers.
     """
+    text = _text(path)
     try:
-        text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         lines = dict(_lines(root, ())) if root is not None else {}
         values = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is not here ({Path.cwd()}). Go to the project's folder, or write one: reprise init FILE"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{where}: this is no valid YAML: {getattr(error, 'problem', error)}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UserError(f"{path}, line {line}: there is a control character (#x{error.character:04x})") from None
+    except yaml.MarkedYAMLError as error:
+        raise UserError(f"{path}, {_not_yaml(error)}") from None
+    if values is None:
+        raise UserError(f"{path} is empty. Take it from a fresh clone, or write one: reprise init FILE")
     if not isinstance(values, dict):
-        raise UserError(f"{path} has no sections. See params.yaml in a fresh clone, or write one: reprise init FILE")
+        raise UserError(
+            f"{path} has no sections such as 'train:' with indented keys below them.\n"
+            "See params.yaml in a fresh clone, or write one: reprise init FILE"
+        )
     try:
         return Params.model_validate(values)
     except ValidationError as invalid:
         problems = [_explain(error, path, lines) for error in invalid.errors()]
     more = len(problems) - _MAX_LISTED
-    raise UserError("\n".join(problems[:_MAX_LISTED] + ([f"... and {more} more"] if more > 0 else [])))
+    raise UserError("\n".join(problems[:_MAX_LISTED]) + (f"\n... and {more} more" if more > 0 else ""))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path} is not here ({Path.cwd()}). Go to the project's folder, or write one: reprise init FILE"
+        ) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: this is not UTF-8 text. Save the file as UTF-8.") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _lines(node: yaml.Node, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
     """The line of every key, by its place; a key that stands twice is an error, not the last one's value."""
-    if not isinstance(node, yaml.MappingNode):
+    if not isinstance(node, yaml.MappingNode) or len(place) > _DEEPEST:
         return
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     for key, value in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(problem="a key must be a plain word", problem_mark=key.start_mark)
         if key.value in seen:
-            raise yaml.MarkedYAMLError(problem=f"the key '{key.value}' stands twice", problem_mark=key.start_mark)
-        seen.add(key.value)
-        yield (*place, key.value), key.start_mark.line + 1
+            first = f"the key '{key.value}' stands twice, first in line {seen[key.value]}"
+            raise yaml.MarkedYAMLError(problem=first, problem_mark=key.start_mark)
+        seen[key.value] = line
+        yield (*place, key.value), line
         yield from _lines(value, (*place, key.value))
 
 
+def _not_yaml(error: yaml.MarkedYAMLError) -> str:
+    """Where the YAML breaks off and, for the usual slips, what they are; else the parser's words."""
+    problem, mark = str(error.problem), error.problem_mark
+    reason = next((words for fragment, words in _SLIPS.items() if fragment in problem), problem)
+    for fragment, words in _SLIPS_OF_AN_EARLIER_LINE.items():
+        if fragment in problem and error.context_mark:
+            reason, mark = words, error.context_mark
+    return f"line {mark.line + 1 if mark else 1}: this is no valid YAML: {reason}"
+
+
 def _explain(error: ErrorDetails, path: Path, lines: dict[tuple[str, ...], int]) -> str:
-    place = tuple(str(part) for part in error["loc"])
+    place = tuple(str(part) for part in error["loc"] if part != "[key]")
     known = next((lines[place[:depth]] for depth in range(len(place), 0, -1) if place[:depth] in lines), None)
     where = f"{path}, line {known}" if known else str(path)
-    key = ".".join(place)
-    value = error["input"]
+    key, value = ".".join(place), error["input"]
+    *parents, last = error["loc"]
     match error["type"]:
-        case "extra_forbidden":
+        case "extra_forbidden" | "invalid_key":
             return f"{where}: there is no key '{key}'.{_nearest_key(place)}"
         case "value_error":
             return f"{where}: {key}: {error['ctx']['error']}"
         case "literal_error":
-            return f"{where}: {key} is {value!r}; it can be {error['ctx']['expected']}{_near_choice(error)}"
-        case _:
-            reason = error["msg"][:1].lower() + error["msg"][1:]
-            return f"{where}: {key} is {value!r}: {reason}"
+            return f"{where}: {key} is {_shown(value)}; it can be {error['ctx']['expected']}{_near_choice(error)}"
+    if last == "[key]":
+        return f"{where}: the key {_shown(value)} must be text; put it in quotes"
+    if isinstance(last, int):
+        key = f"{'.'.join(map(str, parents))}, item {last + 1},"
+    bounds = {name: int(b) if float(b).is_integer() else b for name, b in error.get("ctx", {}).items() if _is_number(b)}
+    reason = _MUST.get(error["type"], error["msg"]).format(**bounds)
+    hint = "; put it in quotes" if error["type"] == "string_type" and isinstance(value, int | float | date) else ""
+    if error["type"] in ("int_type", "float_type", "bool_type") and isinstance(value, str) and _is_other(value):
+        hint = ", without quotes"
+    return f"{where}: {key} is {_shown(value)}; it must be {reason}{hint}"
+
+
+def _shown(value: object) -> str:
+    """A value as YAML writes it, in a few words."""
+    text = repr(value) if isinstance(value, str) else _yaml([value], flow=True)[1:-1]
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+
+
+def _is_other(text: str) -> bool:
+    """Whether the text, if it had no quotes, would be a number or true or false."""
+    try:
+        return isinstance(yaml.safe_load(text), bool | int | float)
+    except yaml.YAMLError:
+        return False
 
 
 def _near_choice(error: ErrorDetails) -> str:
     """The nearest allowed value to one that is not."""
     choices = error["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
+    if str(error["input"]) in choices:
+        return ", without quotes"
     return "." + did_you_mean(str(error["input"]), choices)
 
 
@@ -123,9 +213,11 @@ def _nearest_key(place: tuple[str, ...]) -> str:
     if name in _FOREIGN:
         return f" Did you mean '{_FOREIGN[name]}'?"
     if near := did_you_mean(name, section.model_fields):
-        return near
+        return near.replace("'", f"'{'.'.join(parents)}.", 1) if parents else near
     elsewhere = [f"{top}.{name}" for top, field in sections() if name in field.model_fields]
-    return f" Did you mean '{elsewhere[0]}'?" if elsewhere else ""
+    if elsewhere:
+        return f" Did you mean '{elsewhere[0]}'?"
+    return "" if parents else f" The file has {', '.join(Params.model_fields)}."
 
 
 def sections() -> Iterator[tuple[str, type[Section]]]:
@@ -154,10 +246,27 @@ def render(params: Params) -> str:
 def _entry(key: str, value: Any, description: str | None, indent: int) -> str:
     pad = " " * indent
     if isinstance(value, dict) and value:
-        inner = yaml.safe_dump(value, sort_keys=False, allow_unicode=True).splitlines()
+        inner = _yaml(value, flow=False).splitlines()
         return "\n".join([f"{pad}{key}:  # {description}", *(f"{pad}  {line}" for line in inner)])
-    plain = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10_000).strip()[1:-1]
-    return f"{pad}{key}: {plain}  # {description}"
+    return f"{pad}{key}: {_yaml([value], flow=True)[1:-1]}  # {description}"
+
+
+def _yaml(value: Any, flow: bool) -> str:
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=flow, sort_keys=False, allow_unicode=True, width=1_000_000
+    )
+    return text.strip()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Keeps every text on one line, so that comments can stand behind it."""
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _text_node)
 
 
 def schema() -> str:

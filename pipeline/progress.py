@@ -21,6 +21,7 @@ class Bar:
     _progress: Progress | None
     _task: TaskID | None
     _done: int = 0
+    _before: int = 0
     _started: float = field(default_factory=time.monotonic)
     _printed: float = field(default_factory=time.monotonic)
 
@@ -38,9 +39,9 @@ class Bar:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _left(self) -> str:
-        if not 0 < self._done < self.total:
+        if not self._before < self._done < self.total:
             return ""
-        seconds = (self._printed - self._started) / self._done * (self.total - self._done)
+        seconds = (self._printed - self._started) / (self._done - self._before) * (self.total - self._done)
         return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"
 
 
@@ -49,9 +50,9 @@ def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     """A bar over `total` pieces, of which `done` were done before (a resumed run)."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Bar(title, total, console, None, None, done)
+        yield Bar(title, total, console, None, None, done, done)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         task = progress.add_task(title, total=total, completed=done, note="")
-        yield Bar(title, total, console, progress, task, done)
+        yield Bar(title, total, console, progress, task, done, done)

@@ -1,4 +1,4 @@
-"""Judge the best model on rows that it never saw, write the report, and add the scores to the MLflow run that made it."""
+"""Judge the best model on the test rows, write the report, and add the scores to the MLflow run that made it."""
 
 import pyarrow.parquet as pq
 

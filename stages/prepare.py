@@ -23,9 +23,9 @@ def prepare(params: Params) -> None:
     project.PREPARED.mkdir(parents=True, exist_ok=True)
     for split, table in rows.items():
         pq.write_table(table, project.PREPARED / f"{split}.parquet")
-    for name, value in {"labels": list(task.labels), "audit": found}.items():
-        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-        (project.PREPARED / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
+    task.save(project.PREPARED)
+    text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    (project.PREPARED / "audit.json").write_text(text, encoding="utf-8", newline="\n")
 
     counts = ", ".join(f"{split} {len(table):,}" for split, table in rows.items())
     print(f"prepare: {counts} rows, {len(task.labels):,} labels")

@@ -22,7 +22,7 @@ BESIDE = {
 # Packages that only some layers import.
 RESERVED = {"mlflow": {"tracking"}}
 # Packages that a layer never imports.
-BANNED = {"tracking": {"torch", "transformers", "datasets"}, "cli": {"torch", "transformers", "datasets"}}
+BANNED = {"tracking": {"torch", "transformers", "datasets"}}
 
 
 def layer(module: str) -> str:
@@ -43,7 +43,11 @@ def fault(importer: str, imported: str) -> str | None:
     if top in ("pipeline", "stages"):
         below = BESIDE[own] if own in BESIDE else set(ORDER[: ORDER.index(own)])
         other = layer(imported)
-        return None if other in below | {own} else f"{importer} ({own}) imports {imported} ({other}), which is no lower layer"
+        return (
+            None
+            if other in below | {own}
+            else f"{importer} ({own}) imports {imported} ({other}), which is no lower layer"
+        )
     if own not in RESERVED.get(top, {own}):
         return f"{importer} imports {top}; only {', '.join(sorted(RESERVED[top]))} does"
     if top in BANNED.get(own, set()):
@@ -94,7 +98,6 @@ def test_the_scan_sees_the_code():
         ("pipeline.training.train", "pipeline.tracking.run"),
         ("pipeline.training.train", "mlflow"),
         ("pipeline.cli.ui", "mlflow.tracking"),
-        ("pipeline.cli.predict", "torch"),
         ("pipeline.tracking.run", "torch.nn"),
         ("pipeline.tracking.run", "pipeline.data.rows"),
         ("pipeline.cli.summary", "stages.run"),

@@ -1,4 +1,4 @@
-"""What somebody's rows seem to be: the columns of text and label, whether there is a header, which files go together."""
+"""What somebody's rows seem to be: their columns of text and label, a header or none, the files that go together."""
 
 import re
 from collections.abc import Sequence
@@ -18,12 +18,18 @@ ROWS = 20_000
 """How many rows are looked at: files are often sorted by their labels, so a few would show only one."""
 
 # Names by which columns are known, the surest first. A name counts as a whole, then by its last word (`review_text`).
-_TEXTS = ("text", "sentence", "content", "review", "comment", "tweet", "message", "body", "utterance", "question")
-_TEXTS += ("query", "document", "description", "abstract", "title", "headline")
-_LABELS = ("label", "labels", "category", "class", "target", "intent", "sentiment", "topic", "emotion", "gold_label")
-_LABELS += ("label_text", "tag", "type", "polarity", "stars", "rating", "score", "y")
-_PAIRS = (("text", "text_pair"), ("premise", "hypothesis"), ("question", "sentence"), ("question", "passage"))
-_PAIRS += (("question", "answer"), ("query", "passage"), ("query", "document"), ("claim", "evidence"))
+_TEXTS = (
+    *("text", "sentence", "content", "review", "comment", "tweet", "message", "body", "utterance", "question"),
+    *("query", "document", "description", "abstract", "title", "headline"),
+)
+_LABELS = (
+    *("label", "labels", "category", "class", "target", "intent", "sentiment", "topic", "emotion", "gold_label"),
+    *("label_text", "tag", "type", "polarity", "stars", "rating", "score", "y"),
+)
+_PAIRS = (
+    *(("text", "text_pair"), ("premise", "hypothesis"), ("question", "sentence"), ("question", "passage")),
+    *(("question", "answer"), ("query", "passage"), ("query", "document"), ("claim", "evidence")),
+)
 _OTHERS = ("id", "idx", "index", "guid", "split")
 # What stands in the name of a file of each split, the likeliest first.
 _SPLITS = {"validation": ("validation", "valid", "val", "dev", "eval"), "test": ("test",)}
@@ -99,19 +105,21 @@ def names_without_header(columns: Sequence[str], text: Sequence[str], label: str
 # Columns
 
 
-def label_column(table: pa.Table, avoid: Sequence[str] = ()) -> Guess:
+def label_column(table: pa.Table, avoid: Sequence[str] = (), named: bool = True) -> Guess:
     """The column of the label: by its name, else the one with the fewest different values.
 
     Args:
         avoid: columns that are something else.
+        named: whether the file itself names its columns.
 
     Raises:
         UserError: none looks like one.
     """
     columns = [name for name in table.column_names if name != "id" and name not in avoid]
-    if named := _by_name(columns, _LABELS):
-        return Guess((named,), "by its name")
-    texts = {_by_name(columns, _TEXTS), *next(iter(_named_pairs(columns)), ())}
+    known = columns if named else []
+    if one := _by_name(known, _LABELS):
+        return Guess((one,), "by its name")
+    texts = {_by_name(known, _TEXTS), *next(iter(_named_pairs(known)), ())}
     counts = {name: len(set(values_of(table, name))) for name in columns if name not in texts}
     enough = {name: count for name, count in counts.items() if count >= 2 and not _hardly_repeats(table, name)}
     if enough:
@@ -119,7 +127,8 @@ def label_column(table: pa.Table, avoid: Sequence[str] = ()) -> Guess:
         best = min(reversed(enough), key=lambda name: enough[name])
         return Guess((best,), "it has the fewest different values")
     for name in counts:
-        check_label(table, name)
+        if _quantity(values_of(table, name)):
+            check_label(table, name)
     raise UserError(
         f"{rows.source_of(table)}: no column looks like a label (values that come again and again); "
         f"its columns are {', '.join(columns)}.\nSay which it is: --label-column NAME"
@@ -137,9 +146,8 @@ def check_label(table: pa.Table, name: str) -> None:
     if pa.types.is_nested(table[name].type):
         raise UserError(f"{where} holds lists: a row has several labels, {only}")
     values = values_of(table, name)
-    if fraction := next((value for value in values if _is_number(value) and not float(value).is_integer()), None):
-        if all(map(_is_number, values)):
-            raise UserError(f"{where} holds quantities such as {fraction}: predicting one is regression, {only}")
+    if quantity := _quantity(values):
+        raise UserError(f"{where} holds quantities such as {quantity}: predicting one is regression, {only}")
     distinct = set(values)
     if _hardly_repeats(table, name):
         raise UserError(
@@ -162,9 +170,10 @@ def text_columns(table: pa.Table, label: str, named: bool = True) -> Guess:
     """
     words = {name: _mean_words(table, name) for name in table.column_names if name not in ("id", label)}
     texts = {name: mean for name, mean in words.items() if mean is not None}
-    if pair := next(iter(_named_pairs(list(texts))), None):
+    known = list(texts) if named else []
+    if pair := next(iter(_named_pairs(known)), None):
         return Guess(pair, "a pair, by their names")
-    if one := _by_name(list(texts), _TEXTS):
+    if one := _by_name(known, _TEXTS):
         return Guess((one,), "by its name")
     long = tuple(name for name, mean in texts.items() if mean >= _TEXT_WORDS)
     if not named and len(long) == 2:
@@ -203,7 +212,7 @@ def _by_name(columns: Sequence[str], known: Sequence[str]) -> str | None:
 
 def _plain(name: str) -> str:
     """A column's name in small letters, its words joined by `_`: `reviewText` is `review_text`."""
-    return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())).casefold()
+    return re.sub(r"[\W_]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)).strip("_").casefold()
 
 
 def _mean_words(table: pa.Table, name: str) -> float | None:
@@ -228,6 +237,12 @@ def values_of(table: pa.Table, name: str) -> list[str]:
     if pa.types.is_nested(table[name].type):
         return []
     return [text for value in table[name].to_pylist() if value is not None and (text := str(value).strip())]
+
+
+def _quantity(values: Sequence[str]) -> str | None:
+    """The first fraction among values that are all numbers."""
+    numbers = all(map(_is_number, values))
+    return next((value for value in values if numbers and not float(value).is_integer()), None)
 
 
 def _is_number(text: str) -> bool:

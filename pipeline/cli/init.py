@@ -18,12 +18,13 @@ from pipeline import params_file, project
 from pipeline.cli import guess
 from pipeline.data import sources
 from pipeline.data.rows import require_columns
-from pipeline.errors import UserError
+from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Data, Params
 
 _KEY = "data.train_file"
 _SHOWN_ROWS = 3
 _SHOWN_CHARACTERS = 160
+_WIDTH_OF_A_FILE = 120
 
 
 def _absolute(_context: click.Context, _option: click.Parameter, value: str) -> Path:
@@ -43,9 +44,7 @@ def _name_or_path(_context: click.Context, _option: click.Parameter, value: str 
 )
 @click.option("--text-column", "text", multiple=True, metavar="NAME", help="The column of the text; twice for pairs.")
 @click.option("--label-column", "label", metavar="NAME", help="The column of the label.")
-@click.option(
-    "--force", is_flag=True, help="Replace a params.yaml of your own without asking; params.yaml.bak keeps it."
-)
+@click.option("--force", is_flag=True, help="Replace a changed params.yaml without asking; params.yaml.bak keeps it.")
 def command(file: Path, model: str | None, text: tuple[str, ...], label: str | None, force: bool) -> None:
     """Write a params.yaml that suits your own data.
 
@@ -81,8 +80,11 @@ def _below_raw(file: Path) -> Path:
         if path.is_relative_to(here / project.RAW) and path != here / project.RAW:
             return sources.locate(path.relative_to(here).as_posix(), _KEY)
     there = project.RAW / file.name
-    if not file.exists() or file == here / project.RAW:
-        return sources.locate(there.as_posix(), _KEY)
+    if not file.exists():
+        known = [path.as_posix() for path in sorted(project.RAW.rglob("*")) if not path.name.startswith(".")]
+        raise UserError(f"There is no {file}.{did_you_mean(there.as_posix(), known)}")
+    if file == here / project.RAW:
+        raise UserError(f"{project.RAW} is the folder of all raw files; name one: reprise init {project.RAW}/FILE")
     copy = "cp -r" if file.is_dir() else "cp"
     raise UserError(
         f"{file} is not below {project.RAW}/, the folder that DVC watches. Copy it there first:\n"
@@ -100,7 +102,7 @@ def _look(path: Path, text: tuple[str, ...], label: str | None) -> guess.Found:
     require_columns(table, text, "--text-column")
     require_columns(table, [label] if label else [], "--label-column")
 
-    labels = guess.Guess((label,), "as you say") if label else guess.label_column(table, text)
+    labels = guess.Guess((label,), "as you say") if label else guess.label_column(table, text, names is None)
     guess.check_label(table, labels.names[0])
     texts = guess.Guess(text, "as you say") if text else guess.text_columns(table, labels.names[0], names is None)
     table, data = _named(table, data, texts, labels)
@@ -177,6 +179,8 @@ def _balance(table: pa.Table, label: str) -> str:
 def _show(found: guess.Found, params: Params) -> None:
     """Three rows, then what was chosen and why."""
     console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_A_FILE
     columns = ("id", *params.data.text_column_names, params.data.label_column_name)
     rows = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
@@ -187,7 +191,7 @@ def _show(found: guess.Found, params: Params) -> None:
     values = params.model_dump(mode="json")
     chosen = Table(box=None, pad_edge=False, show_header=False)
     for name in ("key", "value", "why"):
-        chosen.add_column(name, style="dim" if name == "why" else None, no_wrap=name == "key", overflow="fold")
+        chosen.add_column(name, style="dim" if name == "why" else None, no_wrap=name != "why")
     for key, why in found.why.items():
         section, name = key.split(".")
         chosen.add_row(key, _plain(values[section][name]), why)
@@ -232,15 +236,18 @@ def _write(params: Params, force: bool) -> None:
         backup = path.with_name(f"{path.name}.bak")
         if not force and not _is_interactive():
             raise UserError(
-                f"{path} was changed, and stays as it is. To replace it, add --force; {backup} will keep it."
+                f"{path} holds changes that git does not have, so it stays. To replace it, add --force:\n"
+                f"{backup} will keep it."
             )
-        if not force and not click.confirm(f"{path} was changed. Replace it? {backup} will keep it."):
+        if not force and not click.confirm(
+            f"{path} holds changes that git does not have. Replace it? {backup} will keep it."
+        ):
             raise UserError(f"{path} stays as it is.")
         shutil.copy2(path, backup)
         click.echo(f"{backup} keeps the {path} that was here.")
     unfinished = path.with_name(f"{path.name}.unfinished")
     unfinished.write_bytes(text)
-    os.replace(unfinished, path)
+    unfinished.replace(path)
     click.echo(f"{path} is written. If a guess is wrong, change it there: every key is explained. Then train:\n")
     click.echo("    dvc repro")
 

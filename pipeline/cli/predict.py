@@ -56,7 +56,8 @@ def command(texts: tuple[str, ...], pairs: tuple[str, ...], model: Path | None) 
     first = next(asked, None)
     if first is None:
         raise UserError("There is no text on standard input.")
-    _show(_answers(folder, chain([first], asked)))
+    show = _show_table if sys.stdout.isatty() else _show_lines
+    show(_answers(folder, chain([first], asked)))
 
 
 def _given(texts: tuple[str, ...], pairs: tuple[str, ...], columns: int) -> list[Texts]:
@@ -73,7 +74,7 @@ def _given(texts: tuple[str, ...], pairs: tuple[str, ...], columns: int) -> list
 
 def _lines(columns: int) -> Iterator[Texts]:
     """The lines of standard input, an empty one too: answers come line by line."""
-    for number, raw in enumerate(click.get_binary_stream("stdin"), 1):
+    for number, raw in enumerate(sys.stdin.buffer, 1):
         try:
             line = raw.decode().rstrip("\r\n")
         except UnicodeDecodeError:
@@ -98,14 +99,15 @@ def _answers(folder: Path, asked: Iterator[Texts]) -> Answers:
         yield from zip(some, predictor.answer(*columns), strict=True)
 
 
-def _show(answers: Answers) -> None:
-    """A table on a terminal; plain lines with tabs elsewhere, as soon as they are there."""
+def _show_lines(answers: Answers) -> None:
+    """A line a text, as soon as it is answered; white space inside a text becomes a space."""
+    for texts, answer in answers:
+        click.echo("\t".join([*_values(answer), *(" ".join(text.split()) for text in texts)]))
+
+
+def _show_table(answers: Answers) -> None:
+    """A table for people."""
     console = Console(markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:
-        for texts, answer in answers:
-            fields = [*_values(answer), *(" ".join(text.split()) for text in texts)]
-            click.echo("\t".join(fields))
-        return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for texts, answer in answers:
         if not table.columns:

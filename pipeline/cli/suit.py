@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,8 @@ def suit(found: Found, model: str | None) -> Params:
     params = _outside(found)
     params = _fine_tuning(params, found, model) if model else _from_scratch(params, found)
     found.why["tracking.experiment_name"] = "after the file"
-    return Params.model_validate(params.model_dump())
+    Params.model_validate(params.model_dump())
+    return params
 
 
 def _outside(found: Found) -> Params:
@@ -49,7 +51,7 @@ def _outside(found: Found) -> Params:
 
 def _experiment_name(path: Path) -> str:
     """What the file is about: its name without `train`, else its folder, else the project's folder."""
-    stem = re.sub(r"[-_. ]*train(ing)?[-_. ]*", "", path.name.split(".")[0], flags=re.IGNORECASE)
+    stem = re.sub(r"[-_. ]*(?<![a-z])train(ing)?(?![a-z])[-_. ]*", "", path.name.split(".")[0], flags=re.IGNORECASE)
     return stem or (Path.cwd().name if path.parent == project.RAW else path.parent.name)
 
 
@@ -64,14 +66,14 @@ def _fine_tuning(params: Params, found: Found, name: str) -> Params:
     assert encoder is not None, "a pretrained model brings its tokenizer"
     found.why["model.model_name_or_path"] = f"a {config.model_type} model, with its own tokenizer"
     length = _max_seq_length(found, encoder, models.positions(config) or _LONGEST)
-    train = Train(learning_rate=5e-5, num_train_epochs=3, global_batch_size=32)
+    train = Train().model_copy(update={"learning_rate": 5e-5, "num_train_epochs": 3, "global_batch_size": 32})
     found.why["train.learning_rate"] = found.why["train.num_train_epochs"] = "usual for a pretrained model"
     params = params.model_copy(update={"tokenizer": Tokenizer(max_seq_length=length), "train": train})
     found.notes += models.check(params, tasks.find(params.task))
     if Path(name).is_absolute():
         found.notes.append(
-            f"{name} is a path of this machine; in the project, the model goes where the project goes:\n"
-            f"cp -r {name} {project.MODELS}/"
+            f"the model's path holds on this machine only. To take it into the project:\n"
+            f"cp -r {shlex.quote(name)} {project.MODELS}/"
         )
     return params
 

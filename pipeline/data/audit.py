@@ -5,7 +5,7 @@ texts are equal, normalised ones if they are after Unicode NFKC, case folding an
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -58,10 +58,11 @@ def audit(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table], labels:
         `conflicting`: `texts` that stand with different labels, and the `rows` that have them;
         `warnings`: sentences for people.
     """
-    views = {split: _view(table) for split, table in after.items()}
+    views_before = {split: _view(table) for split, table in before.items()}
+    views = {split: views_before[split] if table is before[split] else _view(table) for split, table in after.items()}
     found: dict[str, Any] = {
         "splits": {split: _of_split(view, labels, len(before[split])) for split, view in views.items()},
-        "across": _across(views if before is after else {split: _view(table) for split, table in before.items()}),
+        "across": _across(views_before),
         "conflicting": _conflicting(views.values()),
     }
     return found | {"warnings": _warnings(found, labels)}
@@ -124,13 +125,15 @@ def _across(views: Mapping[str, _View]) -> list[dict[str, Any]]:
     return found
 
 
-def _conflicting(views: Iterable[_View]) -> dict[str, int]:
-    labels_of: dict[Texts, Counter[int]] = {}
-    for view in views:
-        for texts, label in zip(view.normalised, view.labels, strict=True):
-            labels_of.setdefault(texts, Counter())[label] += 1
-    conflicting = [counts for counts in labels_of.values() if len(counts) > 1]
-    return {"texts": len(conflicting), "rows": sum(counts.total() for counts in conflicting)}
+def _conflicting(views: Collection[_View]) -> dict[str, int]:
+    first_label: dict[Texts, int] = {}
+    texts = {
+        texts
+        for view in views
+        for texts, label in zip(view.normalised, view.labels, strict=True)
+        if first_label.setdefault(texts, label) != label
+    }
+    return {"texts": len(texts), "rows": sum(row in texts for view in views for row in view.normalised)}
 
 
 # Sentences
@@ -175,12 +178,14 @@ def _about_split(split: str, facts: Mapping[str, Any]) -> Iterable[str]:
         yield f"{split} has only {_count(size, 'row')}: its scores are uncertain."
     if empty:
         yield f"{_count(empty, 'row')} of {split} {_has(empty)} an empty text."
+    verb = "repeats" if repeated == 1 else "repeat"
     if repeated > _DUPLICATES_WORTH_A_WORD * size:
-        yield f"{_count(repeated, 'row')} of {split} ({repeated / size:.1%}) repeat an earlier text."
+        yield f"{_count(repeated, 'row')} of {split} ({repeated / size:.1%}) {verb} an earlier text."
     if facts["missing_labels"]:
         yield f"{split} has no row with {_listed(facts['missing_labels'])}."
     if facts["rare_labels"]:
-        yield f"{split} has a single row with {_listed(facts['rare_labels'])}."
+        each = " each" if len(facts["rare_labels"]) > 1 else ""
+        yield f"{split} has a single row{each} with {_listed(facts['rare_labels'])}."
 
 
 def _about_names(labels: Sequence[str]) -> Iterable[str]:

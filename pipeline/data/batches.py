@@ -43,7 +43,9 @@ class BatchPlan:
 
 @lru_cache(maxsize=2)
 def _order(examples: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(examples)
+    order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(examples)
+    order.flags.writeable = False  # every caller of this epoch shares it
+    return order
 
 
 def micro_batches(lengths: np.ndarray, indices: np.ndarray, budget: int) -> list[np.ndarray]:
@@ -58,10 +60,10 @@ def micro_batches(lengths: np.ndarray, indices: np.ndarray, budget: int) -> list
         The micro-batches, longest examples first, so that the one that needs most memory runs first.
     """
     ordered = indices[np.lexsort((indices, -lengths[indices]))]
+    sizes = lengths[ordered].tolist()
     cuts, start = [], 0
-    for place in range(len(ordered)):
-        longest = lengths[ordered[start]]
-        if place > start and (place - start + 1) * longest > budget:
+    for place in range(len(sizes)):
+        if place > start and (place - start + 1) * sizes[start] > budget:
             cuts.append(place)
             start = place
     return np.split(ordered, cuts)

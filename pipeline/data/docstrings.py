@@ -36,7 +36,7 @@ MASK = "pkgname"
 MIN_WORDS = 3
 MAX_ROWS_A_PACKAGE = 3000
 # Files with fewer docstrings cost more time than they are worth.
-MAX_BYTES_A_DOCSTRING = 5000
+MAX_BYTES_A_DOCSTRING = 4000
 SKIPPED_FOLDERS = frozenset(
     "__pycache__ _tests _vendor _vendored array_api_compat array_api_extra externals protos test testing_data tests "
     "third_party vendor vendored_templates".split()
@@ -44,6 +44,7 @@ SKIPPED_FOLDERS = frozenset(
 
 Owner = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
+_NESTING = (ast.Module, ast.ClassDef, ast.If, ast.Try, ast.ExceptHandler, ast.With)
 _BLOCKS = ("body", "orelse", "finalbody", "handlers")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 # Short names are masked as whole words alone, long ones inside others too: NumPy's `np` is no part of `input`.
@@ -133,7 +134,7 @@ def documented(package: str) -> Iterator[Documented]:
         except SyntaxError:
             continue
         for node in sorted(_owners(tree), key=_line):
-            if docstring := ast.get_docstring(node):
+            if docstring := ast.get_docstring(node, clean=False):
                 name = Path(path).stem if isinstance(node, ast.Module) else node.name
                 yield Documented(package, path, _line(node), name, node, docstring)
 
@@ -161,15 +162,16 @@ def _files(folder: Path, package: str) -> Iterator[str]:
 
 
 def _owners(tree: ast.Module) -> list[Owner]:
-    """What can have a docstring in a file."""
+    """What can have a docstring in a file, but for what is local to a function."""
     found: list[Owner] = []
     stack: list[ast.AST] = [tree]
     while stack:
         node = stack.pop()
         if isinstance(node, Owner):
             found.append(node)
-        for block in _BLOCKS:
-            stack.extend(getattr(node, block, None) or ())
+        if isinstance(node, _NESTING):
+            for block in _BLOCKS:
+                stack.extend(getattr(node, block, ()))
     return found
 
 

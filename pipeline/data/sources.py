@@ -48,19 +48,11 @@ def head(data: Data, rows: int = 200) -> dict[str, pa.Table]:
 
 
 def named_columns(data: Data) -> dict[str, str]:
-    """The columns of the source that `data` names, each with the key that names it.
-
-    Raises:
-        UserError: one is named twice.
-    """
+    """The columns of the source that `data` names, each with the key that names it."""
     columns: dict[str, str] = {}
     for key, value in data:
-        if not key.endswith(("_column_name", "_column_names")):
-            continue
-        for column in [value] if isinstance(value, str) else value or []:
-            if column in columns:
-                raise UserError(f"data.{key}: '{column}' stands in {columns[column]} already; a column has one use")
-            columns[column] = f"data.{key}"
+        if key.endswith(("_column_name", "_column_names")):
+            columns |= dict.fromkeys([value] if isinstance(value, str) else value or [], f"data.{key}")
     return columns
 
 
@@ -195,7 +187,7 @@ def _splits(
         table = from_dataset(datasets[split], f"{name} ({split})", split, columns, limit)
         label = data.label_column_name
         if split != "train" and label in table.column_names and table[label].null_count == len(table):
-            print(f"{name}: the split '{split}' has no labels; other rows are cut off train for it", file=sys.stderr)
+            print(f"{name} ({split}): has no labels, so {split} rows are cut off train instead", file=sys.stderr)
             continue
         tables[split] = table
     return tables

@@ -1,7 +1,8 @@
 """Cutting the splits that a source lacks off its training rows: stratified, and the same on every machine."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -19,7 +20,8 @@ def cut(splits: Mapping[str, pa.Table], data: Data) -> dict[str, pa.Table]:
     A row's split hangs on a hash of its text and `data.split_seed`: the rows of a label are sorted by it, test is
     cut off one end and validation off the other. So rows with one text and label fall together, and n more rows move
     at most about n others from one split to another. A label with fewer than three texts stays in train; any other
-    has a row in each split.
+    has a row in each split. A row whose text is in a split that is given stays in train, where `audit.decontaminate`
+    finds it.
 
     Raises:
         UserError: a column is missing, a label is null or empty, a text is no text, or too few rows are left.
@@ -32,9 +34,9 @@ def cut(splits: Mapping[str, pa.Table], data: Data) -> dict[str, pa.Table]:
     shares = {split: percentages[split] / 100 for split in missing}
     if sum(shares.values()) >= 1:
         raise UserError("data: validation_split_percentage and test_split_percentage leave no rows for training")
-    texts = zip(*(rows.text_column(train, name).to_pylist() for name in data.text_column_names), strict=True)
-    keys = [_key(data.split_seed, parts) for parts in texts]
-    split_of = _assign(keys, rows.label_column(train, data.label_column_name), shares)
+    labels = rows.label_column(train, data.label_column_name)
+    elsewhere = {key for split, table in splits.items() if split != "train" for key in _keys(table, data)}
+    split_of = _assign(_keys(train, data), labels, shares, elsewhere)
     parts = {split: train.filter(pa.array([part == split for part in split_of])) for split in ("train", *missing)}
     found = {**splits, **parts}
     for split in missing:
@@ -46,26 +48,31 @@ def cut(splits: Mapping[str, pa.Table], data: Data) -> dict[str, pa.Table]:
     return {split: found[split] for split in project.SPLITS}
 
 
-def _key(seed: int, texts: Sequence[str]) -> str:
-    """The place of a row among all rows; rows with the same normalised texts share it."""
-    content = "\0".join((str(seed), *map(rows.normalised, texts)))
-    return hashlib.sha256(content.encode()).hexdigest()
+def _keys(table: pa.Table, data: Data) -> list[str]:
+    """The places of the rows among all rows; rows with the same normalised texts share one."""
+    columns = [rows.text_column(table, name).to_pylist() for name in data.text_column_names]
+    contents = ("\0".join((str(data.split_seed), *map(rows.normalised, texts))) for texts in zip(*columns, strict=True))
+    return [hashlib.sha256(content.encode()).hexdigest() for content in contents]
 
 
-def _assign(keys: Sequence[str], labels: Sequence[str], shares: Mapping[str, float]) -> list[str]:
-    """The split of every row: `train`, or one of the shares."""
+def _assign(
+    keys: Sequence[str], labels: Sequence[str], shares: Mapping[str, float], elsewhere: Collection[str]
+) -> list[str]:
+    """The split of every row: `train`, or one of the shares; `train` for those with a key from elsewhere."""
     groups: dict[str, dict[str, list[int]]] = {}
     for index, (key, label) in enumerate(zip(keys, labels, strict=True)):
+        if key in elsewhere:
+            continue
         groups.setdefault(label, {}).setdefault(key, []).append(index)
     split_of = ["train"] * len(keys)
-    for by_key in groups.values():
+    sizes = Counter(labels)
+    for label, by_key in groups.items():
         if len(by_key) < _FEWEST_TEXTS:
             continue
-        size = sum(map(len, by_key.values()))
         for cut_before, (split, share) in enumerate(shares.items()):
             order = sorted(by_key, reverse=split == "validation")
             others = len(shares) - cut_before  # train, and the splits that come after this one
-            for key in _take(order, by_key, round(share * size), len(by_key) - others):
+            for key in _take(order, by_key, round(share * sizes[label]), len(by_key) - others):
                 for index in by_key.pop(key):
                     split_of[index] = split
     return split_of

@@ -29,7 +29,6 @@ class Store:
     Attributes:
         lengths: (examples,) int32, tokens of each example.
         full_lengths: (examples,) int32, tokens of each before max_seq_length cut it.
-        full_lengths: (examples,) int32, its tokens before truncation.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +42,6 @@ class Store:
             else:
                 self._numbers[name] = column.to_numpy()
         self.lengths: np.ndarray = self._numbers["length"]
-        self.full_lengths: np.ndarray = self._numbers["full_length"]
         self.full_lengths: np.ndarray = self._numbers["full_length"]
 
     def __len__(self) -> int:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pipeline import digest, project
 from pipeline.data.store import Store
-from pipeline.evaluation import figures, report
+from pipeline.evaluation import figures, matrix, report
 from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.mistakes import confident_mistakes, confused_pairs, confusion_matrix
 from pipeline.evaluation.predict import predict
@@ -47,7 +48,10 @@ def evaluate(params: Params, world: World) -> dict[str, Any]:
         split: predict(model, task, stores[split], world, tokens, f"evaluate {split}")
         for split in ("test", "validation")
     }
-    metrics = judge(task, predictions, task.baselines(rows["train"], rows["test"]), params.evaluate)
+    # Sparse solvers gain nothing from more threads (four took 20 times as long), and their last digits depend on them.
+    with threadpool_limits(1):
+        baselines = task.baselines(rows["train"], rows["test"])
+    metrics = judge(task, predictions, baselines, params.evaluate)
     training = _read_json(project.TRAIN_METRICS)
     findings = Findings(
         params=params,
@@ -122,9 +126,9 @@ def _drawn_curves(best_step: int) -> list[Drawing]:
 
 
 def _drawn_confusions(predictions: Predictions, labels: Sequence[str]) -> list[Drawing]:
-    if len(labels) > figures.MOST_LABELS_IN_A_MATRIX:
+    if len(labels) > matrix.MOST_LABELS:
         return []
-    return [figures.confusion_matrix(confusion_matrix(predictions, labels), labels)]
+    return [matrix.confusion_matrix(confusion_matrix(predictions, labels), labels)]
 
 
 def _drawn_data(

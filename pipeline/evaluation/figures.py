@@ -1,17 +1,16 @@
-"""The figures of the report: what was learned, how sure the scores are, what is confused, what the data is like."""
+"""The figures of the report: what was learned, how sure the scores are, what the data is like.
+
+The confusion matrix has its own file, matrix.py.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
-from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from pipeline.evaluation.look import (
     BLUE,
-    FAINT,
     INK,
     MUTED,
     ORANGE,
@@ -28,12 +27,12 @@ from pipeline.evaluation.look import (
 
 Curves = Mapping[tuple[str, str], tuple[Sequence[int], Sequence[float]]]
 """(split, score) -> steps and values."""
-Scores = Mapping[str, Mapping[str, float | None]]
-"""score -> value (or difference), low and high."""
+Bounds = Mapping[str, float | None]
+"""value (or difference), low and high."""
+Scores = Mapping[str, Bounds]
+"""By the name of the score."""
 
 MODEL = "this model"
-MOST_LABELS_IN_A_MATRIX = 150
-_MOST_LABELS_WITH_NUMBERS = 20
 _MOST_LABELS_IN_ROWS = 30
 _NARROW = 470
 # Marker, size and colour: the smaller ones stand in front, so that equal shares are seen as three.
@@ -58,7 +57,7 @@ def scores(ours: Scores, baselines: Mapping[str, Scores]) -> Drawing:
 
     What lies far below the rest stands at the edge as a number, so that the intervals of the others can be seen.
     """
-    parties = {MODEL: ours} | {name: baselines[name] for name in reversed(baselines)}
+    parties = {MODEL: ours} | {name: baselines[name] for name in reversed(list(baselines))}
     names = [name for name in ours if name != "loss"]
     rows = [(name, party, found[name]) for name in names for party, found in parties.items() if name in found]
     with style():
@@ -98,47 +97,13 @@ def differences(found: Scores, baseline: str) -> Drawing:
         bounds = [bound for name in names for bound in found[name].values() if bound is not None]
         widest = max((abs(bound) for bound in bounds), default=0) * 1.15 or 1
         axes.set_xlim(-widest, widest)
-        axes.xaxis.set_major_formatter(lambda value, _: "0" if abs(value) < 1e-12 else f"{value:+.3g}".replace("-", "−"))
+        axes.xaxis.set_major_formatter(lambda value, _: _signed(value))
         left, right = f"← {readable(baseline, 30)} is better", f"{MODEL} is better →"
         across = axes.get_yaxis_transform()
         axes.text(-0.02, -0.8, left, transform=across, color=MUTED, size=points(11))
         axes.text(1.02, -0.8, right, transform=across, color=MUTED, size=points(11), ha="right")
         alt = "; ".join(f"{name} {_spoken(found[name]['difference'], found[name])}" for name in names)
         return finish(figure, "differences", f"This model minus {baseline}, paired, with intervals. {alt}.")
-
-
-def confusion_matrix(counts: np.ndarray, labels: Sequence[str]) -> Drawing:
-    """Actual labels down, predicted ones across: right in blue, wrong in orange, shaded by the share of the row.
-
-    Args:
-        counts: (labels, labels) examples by actual and predicted label.
-    """
-    size = len(labels)
-    few = size <= _MOST_LABELS_WITH_NUMBERS
-    cell = min(54.0, 660 / size) if few else max(5.0, 740 / size)
-    type_size = 12.0 if few else min(11.0, cell * 0.92)
-    names = [readable(label, 22 if few else 36) for label in labels]
-    longest = max(map(len, names)) * type_size * 0.6
-    margin, above = max(130, 24 + longest), 34 + longest * (0.72 if few else 1.0)
-    beside = max(64.0, longest * 0.72 if few else 0.0)
-    with style():
-        figure = canvas(round(margin + cell * size + beside), round(above + cell * size + 12))
-        axes = axes_in(figure, margin, above, beside, 12)
-        axes.set_facecolor(FAINT)
-        axes.set_xlim(-0.5, size - 0.5)
-        axes.set_ylim(size - 0.5, -0.5)
-        axes.xaxis.tick_top()
-        leaning: dict[str, Any] = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"} if few else {"rotation": 90}
-        axes.set_xticks(range(size), names, fontsize=points(type_size), color=INK, **leaning)
-        axes.set_yticks(range(size), names, fontsize=points(type_size), color=INK)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        _cells(axes, counts, few, type_size)
-        corner = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "color": MUTED}
-        axes.annotate("actual ↓  predicted →", (0, 1), (-points(8), points(8)), size=points(11), **corner)
-        right = int(np.trace(counts))
-        alt = f"Confusion matrix of {size} labels: {right:,} of {int(counts.sum()):,} examples are on the diagonal."
-        return finish(figure, "confusion_matrix", alt)
 
 
 def lengths(full_lengths: np.ndarray, max_seq_length: int) -> Drawing:
@@ -180,20 +145,20 @@ def lengths(full_lengths: np.ndarray, max_seq_length: int) -> Drawing:
         return finish(figure, "lengths", alt)
 
 
-def label_balance(counts: Mapping[str, Sequence[int]], labels: Sequence[str]) -> Drawing:
+def label_balance(counts: Mapping[str, np.ndarray], labels: Sequence[str]) -> Drawing:
     """The share of every label in each split, the most frequent in training first.
 
     Args:
-        counts: split -> rows of each label.
+        counts: split -> rows of each label, (labels,).
     """
-    first = np.array(next(iter(counts.values())))
+    first = next(iter(counts.values()))
     order = np.argsort(-first, kind="stable")
     named = len(labels) <= _MOST_LABELS_IN_ROWS
     with style():
         figure = canvas(_NARROW, max(300, 96 + 20 * len(labels)) if named else 300, "Label balance")
         axes = axes_in(figure, 150, 42, 24, 46) if named else axes_in(figure, 56, 42, 14, 46)
         for split, of_split in counts.items():
-            shares = np.array(of_split)[order] / max(sum(of_split), 1)
+            shares = of_split[order] / max(of_split.sum(), 1)
             ranks = np.arange(len(labels))
             marker, size, colour = _OF_SPLIT[split]
             axes.plot(
@@ -214,7 +179,7 @@ def label_balance(counts: Mapping[str, Sequence[int]], labels: Sequence[str]) ->
             axes.set_ylim(bottom=0)
             axes.set_xlabel("labels, the most frequent first")
         (axes.xaxis if named else axes.yaxis).set_major_formatter(PercentFormatter(1.0))
-        figure.legend(loc="upper right", ncols=3, frameon=False, handletextpad=0.1, columnspacing=1.0, borderaxespad=0.2)
+        figure.legend(loc="upper right", ncols=3, frameon=False, handletextpad=0.1, columnspacing=1, borderaxespad=0.2)
         most, least = int(first.max()), int(first.min())
         alt = f"Rows of a label in training: from {least:,} to {most:,}, over {len(labels)} labels."
         return finish(figure, "label_balance", alt)
@@ -227,13 +192,14 @@ def _over_steps(
     colours: Sequence[str],
     best_step: int,
 ) -> Drawing:
-    """Lines over the steps, each named at its end: dots where there are few points, a thin line where there are many."""
+    """Lines over the steps, each named at its end; with dots where there are few points, thin where there are many."""
     with style():
         figure = canvas(_NARROW, 310, title)
         axes = axes_in(figure, 46, 50, 96, 44)
         for (steps, values), colour in zip(shown.values(), colours, strict=False):
             few = len(steps) <= 40
-            axes.plot(steps, values, color=colour, marker="o" if few else "", markersize=points(5), lw=1.6 if few else 1)
+            marker, width = ("o", 1.6) if few else ("", 1.0)
+            axes.plot(steps, values, color=colour, marker=marker, markersize=points(5), linewidth=width)
         quiet(axes, "y")
         across, up = axes.get_yaxis_transform(), axes.get_xaxis_transform()
         axes.axvline(best_step, color=INK, linewidth=1, linestyle=(0, (3, 2)), zorder=1)
@@ -249,7 +215,7 @@ def _over_steps(
         return finish(figure, name, f"{title} over the steps; at the end: {last}. The best step is {best_step:,}.")
 
 
-def _near(found: Sequence[Mapping[str, float | None]], ours: Sequence[Mapping[str, float | None]]) -> tuple[float, float]:
+def _near(found: Sequence[Bounds], ours: Sequence[Bounds]) -> tuple[float, float]:
     """The range of a score axis: all of the model's intervals, and of the others what is not far below them."""
     bounds = [bound for row in ours for bound in row.values() if bound is not None] or [0.0, 1.0]
     low, high = min(bounds), max(bounds)
@@ -260,7 +226,7 @@ def _near(found: Sequence[Mapping[str, float | None]], ours: Sequence[Mapping[st
     return low - margin, high + margin
 
 
-def _whisker(axes: Axes, place: float, value: float | None, bounds: Mapping[str, float | None], colour: str) -> None:
+def _whisker(axes: Axes, place: float, value: float | None, bounds: Bounds, colour: str) -> None:
     if value is None:
         return
     low, high = bounds["low"], bounds["high"]
@@ -288,36 +254,12 @@ def _apart(ends: Sequence[float], least: float) -> list[float]:
     return [placed[order.index(place)] for place in range(len(ends))]
 
 
-def _cells(axes: Axes, counts: np.ndarray, numbers: bool, type_size: float) -> None:
-    """A square for every pair that occurs, and at the end of each row the share of it that is right."""
-    totals = counts.sum(axis=1)
-    actual, predicted = np.nonzero(counts)
-    shares = counts[actual, predicted] / totals[actual]
-    half = 0.47 if numbers else 0.5
-    corners = np.array([(-half, -half), (half, -half), (half, half), (-half, half)])
-    squares = np.stack([predicted, actual], axis=1)[:, None, :] + corners
-    colours = [_shade(share, row == column) for share, row, column in zip(shares, actual, predicted, strict=True)]
-    axes.add_collection(PolyCollection(list(squares), facecolors=colours, linewidths=0), autolim=False)
-    if numbers:
-        for row, column, share in zip(actual, predicted, shares, strict=True):
-            colour = "white" if share > (0.5 if row == column else 0.35) else INK
-            axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour)
-    edge = len(counts) - 0.5 + 0.01 * len(counts)
-    axes.text(edge, -0.75, "recall", size=points(min(type_size, 11)), color=MUTED, va="bottom")
-    for row in np.flatnonzero(totals):
-        recall = f"{counts[row, row] / totals[row]:.0%}"
-        axes.text(edge, row, recall, size=points(min(type_size, 11)), color=MUTED, va="center")
-
-
-def _shade(share: float, right: bool) -> tuple[float, float, float]:
-    """From nearly white to full colour. Errors are shaded by the root, so that rare ones are seen, too."""
-    strength = 0.1 + 0.9 * share if right else 0.2 + 0.8 * share**0.5
-    full = to_rgb(BLUE if right else ORANGE)
-    return tuple(1 - strength * (1 - part) for part in full)  # type: ignore[return-value]
-
-
-def _spoken(value: float | None, bounds: Mapping[str, float | None]) -> str:
+def _spoken(value: float | None, bounds: Bounds) -> str:
     if value is None:
         return "is not defined"
     low, high = bounds["low"], bounds["high"]
     return f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else "")
+
+
+def _signed(value: float) -> str:
+    return "0" if abs(value) < 1e-12 else f"{value:+.3g}".replace("-", "−")

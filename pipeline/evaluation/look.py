@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -17,7 +18,6 @@ from matplotlib.figure import Figure as Canvas
 
 INK, MUTED, GRID, FAINT = "#1c2430", "#5c6675", "#e2e6eb", "#f5f6f8"
 BLUE, ORANGE, GREEN, PINK, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"
-SILVER = "#a3acb8"
 SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, INK)
 
 # Text stays text in an SVG, so that the reader's own fonts show labels in any script. The layout is measured in
@@ -27,7 +27,7 @@ FONTS = "-apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', Aria
 _PIXELS_PER_INCH = 96
 _POINTS_PER_PIXEL = 0.75
 _PNG_SCALE = 2
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 12 * _POINTS_PER_PIXEL,
     "text.color": INK,

@@ -56,9 +56,10 @@ def confused_pairs(predictions: Predictions, labels: Sequence[str], most: int) -
     # Only pairs that occur are counted: a whole matrix of very many labels would not fit into memory.
     cells, counts = np.unique(target[wrong] * len(labels) + prediction[wrong], return_counts=True)
     actual, predicted = np.divmod(cells, len(labels))
-    order = np.lexsort((cells, -counts / np.maximum(totals[actual], 1), -counts))[:most]
+    shares = counts / totals[actual]
+    order = np.lexsort((cells, -shares, -counts))[:most]
     return [
-        Confusion(labels[actual[place]], labels[predicted[place]], int(counts[place]), counts[place] / totals[actual[place]])
+        Confusion(labels[actual[place]], labels[predicted[place]], int(counts[place]), float(shares[place]))
         for place in order
     ]
 

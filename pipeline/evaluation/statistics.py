@@ -88,8 +88,11 @@ def _drawn(examples: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def _left_out(examples: int, seed: int) -> Iterator[np.ndarray]:
-    """All examples but one group, for each group. Groups, not single examples: the skewness of a group's influence
-    is that of an example's over the root of the group's size, so the acceleration stays the same, at a bounded cost."""
+    """All examples but one group, for each group.
+
+    Groups, not single examples: the skewness of a group's influence is that of an example's over the root of the
+    group's size, so the acceleration comes out the same, at a bounded cost.
+    """
     if examples == 1:
         return
     shuffled = np.random.default_rng(seed).permutation(examples)
@@ -135,7 +138,7 @@ def _acceleration(jackknife: np.ndarray) -> float:
     # Equal scores differ by rounding alone, and its skewness means nothing.
     if squares < 1e-18:
         return 0.0
-    return float((influence**3).sum()) / (6 * squares**1.5)
+    return float((influence**3).sum() / (6 * squares**1.5))
 
 
 def _plain(value: float) -> float | None:

@@ -32,7 +32,7 @@ def percent(value: float | None) -> str:
 
 
 def headline(metrics: Metrics) -> str:
-    """One sentence: the test score with its interval, and whether it beats the strongest baseline by more than noise."""
+    """One sentence: the test score with its interval, and whether it is better than the strongest baseline."""
     score, baseline = headline_score(metrics), strongest(metrics)
     found = metrics["test"][score]
     sentence = f"Test {score.replace('_', ' ')} is {percent(found['value'])}"
@@ -52,7 +52,8 @@ def _comparison(versus: Mapping[str, float | None], baseline: str) -> str:
     points = f"{_signed(difference)} points ({_signed(low)} to {_signed(high)})"
     if more_than_noise(versus):
         return f"{'better' if low > 0 else 'worse'} than {against}, by more than noise: {points}"
-    return f"not clearly {'worse' if difference < 0 else 'better'} than {against}: the difference of {points} may be noise"
+    word = "worse" if difference < 0 else "better"
+    return f"not clearly {word} than {against}: the difference of {points} may be noise"
 
 
 def _signed(value: float) -> str:

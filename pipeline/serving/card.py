@@ -35,7 +35,7 @@ def read(folder: Path) -> Card:
     path = folder / project.MODEL_CARD
     if not path.is_file():
         raise UserError(
-            f"{folder} was not exported by Reprise: it has no {project.MODEL_CARD}, which names the task and the length.\n"
+            f"{folder} was not exported by Reprise: it has no {project.MODEL_CARD}, which names the task.\n"
             f"Train it further with model.model_name_or_path: {folder}, or use transformers to load it."
         )
     try:

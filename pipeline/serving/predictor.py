@@ -112,7 +112,7 @@ class Predictor:
 
 
 def _arrays(table: pa.Table) -> dict[str, Any]:
-    """The columns of encoded examples as `Task.collate` takes them: a list of arrays for lists, an array for numbers."""
+    """Encoded examples as `Task.collate` takes them: a list of arrays for lists, an array for numbers."""
     return {
         name: [np.asarray(value) for value in table[name].to_pylist()]
         if pa.types.is_list(table[name].type)

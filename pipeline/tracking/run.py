@@ -20,7 +20,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from pipeline import params_file
 from pipeline.params import Params
 from pipeline.tracking import lineage, run_map, store, values
-from pipeline.tracking.sender import Sender
+from pipeline.tracking.sender import Sender, say
 
 _DATASET_DIGEST_LENGTH = 36
 _SYSTEM_METRICS_SECONDS = 5
@@ -197,14 +197,20 @@ class Run:
 
     def _watch_system(self) -> None:
         wanted = os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true").lower() not in ("0", "false")
-        if self._sender.connected and wanted:
+        if not (wanted and self._sender.connected):
+            return
+        try:
             self._monitor = SystemMetricsMonitor(
                 self.id,
                 sampling_interval=_SYSTEM_METRICS_SECONDS,
                 resume_logging=self._before is not None,
-                tracking_uri=store.tracking_uri(),
+                tracking_uri=self._sender.uri,
             )
-            self._monitor.start()
+        # Whatever a container hides from psutil: it may not end a training.
+        except Exception as error:
+            say(f"No system metrics: {store.first_line(error)}")
+            return
+        self._monitor.start()
 
     def _known(self, name: str) -> dict[int, float]:
         """The points of a metric, by step, that this run had before it was gone on with."""

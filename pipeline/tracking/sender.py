@@ -1,8 +1,10 @@
 """The way from a run to MLflow: requests that never raise, and never wait twice for a server that is away."""
 
+import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import final
 
@@ -10,9 +12,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 from pipeline.tracking import store
+from pipeline.tracking.values import without_secrets
 
 # MLflow takes at most 100 params and 100 tags in a request.
 _BATCH = 100
+
+_IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
 
 Request = Callable[[MlflowClient, str], object]
 
@@ -22,6 +27,7 @@ class Sender:
     """Sends what one run has to say, until MLflow does not answer; counts what it could not send."""
 
     def __init__(self) -> None:
+        self.uri = store.tracking_uri()
         self._client: MlflowClient | None = None
         self._run_id = ""
         self._lost: Counter[str] = Counter()
@@ -34,7 +40,7 @@ class Sender:
     def disconnect(self, reason: str) -> None:
         """Send no more."""
         self.connected = False
-        _say(f"MLflow at {store.shown()} does not answer; going on without it, untracked. ({reason})")
+        say(f"MLflow at {without_secrets(self.uri)} does not answer; going on without it, untracked. ({reason})")
 
     def send(self, request: Request, worth: Mapping[str, int]) -> None:
         """Make a request, once. What MLflow refuses is said; when it does not answer, nothing more is sent.
@@ -53,7 +59,7 @@ class Sender:
         except Exception as error:
             self._lost.update(worth)
             if (reason := store.refusal(error)) is not None:
-                _say(f"MLflow refused {_counted(worth)}: {reason}")
+                say(f"MLflow refused {_counted(worth)}: {reason}")
             else:
                 self.disconnect(store.deepest_line(error))
 
@@ -70,14 +76,30 @@ class Sender:
 
         Also when MLflow did not answer before: it may be back, and a run must not look alive for ever.
         """
-        if self._client is not None and self._run_id:
+        lost = _counted(self._lost)
+        if self._client is not None:
             try:
-                self._client.set_terminated(self._run_id, status)
+                with nullcontext() if self.connected else _impatient():
+                    if lost:
+                        self._client.set_tag(self._run_id, "reprise.lost", lost)
+                    self._client.set_terminated(self._run_id, status)
             # As in send.
             except Exception as error:
-                _say(f"MLflow was not told that run {self._run_id} is {status}. ({store.deepest_line(error)})")
-        if lost := _counted(self._lost):
-            _say(f"Not in MLflow: {lost}.")
+                say(f"MLflow was not told that run {self._run_id} is {status}. ({store.deepest_line(error)})")
+        if lost:
+            say(f"Not in MLflow: {lost}.")
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Within the block, MLflow asks once and waits little; it reads how long from the environment at each request."""
+    before = {name: os.environ.get(name) for name in _IMPATIENCE}
+    os.environ.update(_IMPATIENCE)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _log_batch(
@@ -90,6 +112,6 @@ def _counted(worth: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {kind}" for kind, count in worth.items() if count)
 
 
-def _say(text: str) -> None:
-    # A progress bar on the terminal puts what is printed here above itself.
+def say(text: str) -> None:
+    """Print a line; a progress bar on the terminal puts it above itself."""
     print(text, file=sys.stderr, flush=True)

@@ -102,10 +102,8 @@ def connect() -> "MlflowClient":
     from mlflow import MlflowClient
 
     if uri.startswith(_SQLITE):
-        # Also when it exists: another process may be creating it, and a half-made schema is refused.
-        with locked("mlflow"):
-            _create(Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])))
-            return _opened(uri)
+        _ready(Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])))
+        return _opened(uri)
     if port := _DATABASE_PORTS.get(urlsplit(uri).scheme.partition("+")[0]):
         _probe(uri, port)
         return _opened(uri)
@@ -129,13 +127,26 @@ def _opened(uri: str) -> "MlflowClient":
         raise
 
 
-def _create(database: Path) -> None:
-    """Create the database under another name and move it: a process killed meanwhile leaves none, not half of one."""
-    if database.exists():
-        _check_sqlite(database)
-        return
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+def _ready(database: Path) -> None:
+    if not _exists(database):
+        # Takes a second, which others need not wait for.
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+        with locked("mlflow"):
+            if not _exists(database):
+                draft = _draft(database)
+                store = SqlAlchemyStore(_SQLITE + quote(str(draft)), artifacts().as_uri())
+                store.engine.dispose()
+                draft.replace(database)
+    _check_sqlite(database)
+
+
+def _exists(database: Path) -> bool:
+    return database.exists() and database.stat().st_size > 0
+
+
+def _draft(database: Path) -> Path:
+    """Where the database is made before it is moved: a process killed meanwhile leaves none, not half of one."""
     draft = database.with_name(f"{database.name}.new")
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
@@ -143,9 +154,7 @@ def _create(database: Path) -> None:
         draft.touch()
     except OSError as error:
         raise UserError(f"MLflow's database {database} cannot be created: {error.strerror}") from None
-    store = SqlAlchemyStore(_SQLITE + quote(str(draft)), artifacts().as_uri())
-    store.engine.dispose()
-    draft.replace(database)
+    return draft
 
 
 def _check_sqlite(database: Path) -> None:

@@ -13,7 +13,7 @@ KEY_LENGTH = 250
 
 _NOT_IN_KEYS = re.compile(r"[^\w\-. :/]", re.ASCII)
 _USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@")
-_IN_QUERY = re.compile(r"(?i)(?<=[?&])((?:\w*(?:token|password|passwd|secret|signature|key))=)[^&\s]+")
+_IN_QUERY = re.compile(r"(?i)(?<=[?&])((?:[\w\-]*(?:token|password|passwd|secret|signature|key))=)[^&\s]+")
 _SECRET_VARIABLE = re.compile(r"(?i)(token(?!izer)|password|passwd|secret|credential|api_?key|access_?key)")
 _SHORTEST_SECRET = 8
 

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ from pipeline.model import model_digest
 from pipeline.params import Params
 
 _TENSORS, _STATE, _MANIFEST, _RUN = "state.pt", "state.json", "manifest.json", "run_id"
+_DIGITS = 8
 
 
 def fingerprint(params: Params) -> str:
@@ -65,7 +66,7 @@ def hold(mark: str, save_total_limit: int) -> Iterator["Checkpoints"]:
         yield Checkpoints(folder, save_total_limit)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Checkpoints:
     """The checkpoints of one experiment, newest last.
 
@@ -79,7 +80,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, in order."""
-        return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*"))
+        return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob(f"step-{'[0-9]' * _DIGITS}"))
 
     def save(self, step: int, tensors: dict[str, Any], state: dict[str, Any]) -> None:
         """Write a checkpoint, then remove those that are no longer needed.
@@ -107,7 +108,7 @@ class Checkpoints:
         """Tensors and state of the newest whole checkpoint; None if nothing was ever saved.
 
         Raises:
-            UserError: there are checkpoints, but none is whole.
+            UserError: there are checkpoints, but none is whole, or the best one is not.
         """
         saved = self.steps()
         for step in reversed(saved):
@@ -116,11 +117,8 @@ class Checkpoints:
                 shutil.rmtree(self._at(step))
                 continue
             state = json.loads((self._at(step) / _STATE).read_text(encoding="utf-8"))
-            if state["best_step"] not in (None, step) and (reason := self._damage(state["best_step"])):
-                raise UserError(
-                    f"The checkpoint of the best step, {state['best_step']}, is damaged ({reason}).\n"
-                    f"Remove {self.folder} to train again from the start."
-                )
+            if state["best_step"] not in (None, step):
+                self._verify(state["best_step"])
             return self.tensors(step), state
         if saved:
             raise UserError(
@@ -129,7 +127,12 @@ class Checkpoints:
         return None
 
     def tensors(self, step: int) -> dict[str, Any]:
-        """The tensors of a checkpoint, on the CPU."""
+        """The tensors of a checkpoint, on the CPU.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        self._verify(step)
         tensors: dict[str, Any] = torch.load(self._at(step) / _TENSORS, map_location="cpu", weights_only=True)
         return tensors
 
@@ -137,7 +140,7 @@ class Checkpoints:
     def run_id(self) -> str | None:
         """The MLflow run that the training is written to, so that a resumed one goes on in it."""
         file = self.folder / _RUN
-        return file.read_text(encoding="utf-8") if file.exists() else None
+        return (file.read_text(encoding="utf-8") or None) if file.exists() else None
 
     @run_id.setter
     def run_id(self, run_id: str | None) -> None:
@@ -151,20 +154,35 @@ class Checkpoints:
         (self.folder / _RUN).unlink(missing_ok=True)
 
     def _at(self, step: int) -> Path:
-        return self.folder / f"step-{step:08d}"
+        return self.folder / f"step-{step:0{_DIGITS}d}"
 
     def _damage(self, step: int) -> str:
         """Which file is not what was written; an empty string if all are."""
         try:
             manifest = json.loads((self._at(step) / _MANIFEST).read_text(encoding="utf-8"))
-            return ", ".join(name for name in manifest if digest.of_file(self._at(step) / name) != manifest[name])
-        except (OSError, ValueError) as error:
-            return str(error)
+        except (OSError, ValueError):
+            return _MANIFEST
+        for name in (_TENSORS, _STATE):
+            try:
+                if digest.of_file(self._at(step) / name) != manifest.get(name):
+                    return name
+            except OSError:
+                return name
+        return ""
+
+    def _verify(self, step: int) -> None:
+        if reason := self._damage(step):
+            raise UserError(
+                f"The checkpoint of step {step}, which holds the best model, is damaged ({reason}).\n"
+                f"Remove {self.folder} to train again from the start."
+            )
 
     def _prune(self) -> None:
         kept = set(self.steps()[-self.save_total_limit :])
         for step in tuple(kept):
-            kept.add(json.loads((self._at(step) / _STATE).read_text(encoding="utf-8"))["best_step"])
+            # An earlier one may have been damaged since it was written: no reason to stop.
+            with suppress(OSError, ValueError):
+                kept.add(json.loads((self._at(step) / _STATE).read_text(encoding="utf-8"))["best_step"])
         for step in self.steps():
             if step not in kept:
                 shutil.rmtree(self._at(step))

@@ -1,0 +1,120 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.data.files import read_file
+from pipeline.errors import UserError
+
+WANTED = {"text": "data.text_column_names", "label": "data.label_column_name"}
+ROWS: list[dict[str, Any]] = [{"text": "some, words", "label": 1}, {"text": None, "label": 0, "more": [1, "a"]}]
+
+
+def written(folder: Path, content: str, name: str = "x.jsonl") -> Path:
+    path = folder / name
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def lines(rows: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def error_of(path: Path, limit: int | None = None) -> str:
+    with pytest.raises(UserError) as caught:
+        read_file(path, None, WANTED, limit)
+    return str(caught.value).replace(f"{path.parent}/", "")
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json"])
+def test_lines_of_objects_are_named_by_their_line(tmp_path: Path, name: str) -> None:
+    table = read_file(written(tmp_path, "\n" + lines(ROWS), name), wanted=WANTED)
+    assert table.to_pydict() == {"id": [f"{name}:2", f"{name}:3"], "text": ["some, words", None], "label": [1, 0]}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_list_of_objects_is_named_by_its_rows(tmp_path: Path, indent: int | None) -> None:
+    content = "\ufeff" + json.dumps(ROWS, indent=indent) + "\n"
+    table = read_file(written(tmp_path, content, "x.json"), wanted=WANTED)
+    assert table.to_pydict() == {"id": ["x.json#1", "x.json#2"], "text": ["some, words", None], "label": [1, 0]}
+
+
+def test_a_look_shows_all_columns_even_odd_ones(tmp_path: Path) -> None:
+    rows = [{"sentence": "a", "meta": 1}, {"sentence": "b", "meta": {"deep": "x"}}, {"sentence": 3}]
+    table = read_file(written(tmp_path, lines(rows)), wanted=WANTED, limit=2)
+    assert table.to_pydict() == {
+        "id": ["x.jsonl:1", "x.jsonl:2"],
+        "sentence": ["a", "b"],
+        "meta": ["1", '{"deep": "x"}'],
+    }
+
+
+def test_kinds_are_compared_across_chunks(tmp_path: Path) -> None:
+    rows = [{"text": f"row {row}", "label": None if row < 10_000 else row} for row in range(12_000)]
+    table = read_file(written(tmp_path, lines(rows)), wanted=WANTED)
+    assert table["label"].to_pylist() == [row["label"] for row in rows]
+    rows[11_000]["text"] = 7
+    assert error_of(written(tmp_path, lines(rows))) == (
+        "x.jsonl, line 11001: 'text' is 7, where the rows above have text"
+    )
+
+
+def test_whole_numbers_and_fractions_are_numbers(tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": 1 if row < 10_000 else 2.5} for row in range(10_001)]
+    table = read_file(written(tmp_path, lines(rows)), wanted=WANTED)
+    assert table["label"][0].as_py() == 1.0
+    assert table["label"][-1].as_py() == 2.5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "x.jsonl: is empty"),
+        ("[]", "x.jsonl: there are no rows in it"),
+        (lines(ROWS) + '{"text": }\n', "x.jsonl, line 3, column 10: malformed JSON (expecting value)"),
+        (lines(ROWS) + '{"text": "a', "x.jsonl, line 3, column 10: malformed JSON (unterminated string)"),
+        (
+            "{'text': 'a'}\n",
+            "x.jsonl, line 1, column 2: malformed JSON (expecting property name enclosed in double quotes)",
+        ),
+        (lines(ROWS) + "5\n", "x.jsonl, line 3: 5, where an object is due"),
+        ('["a", "b"]', "x.jsonl, row 1: 'a', where an object is due"),
+        ('{\n "data": []\n}\n', "x.jsonl: is one JSON object; it must be a list of objects"),
+        (
+            '[{"text": "a", "label": 1},\n{"text": "b" "label": 1}]',
+            "x.jsonl, line 2, column 14 (row 2): malformed JSON",
+        ),
+        ('[{"text": "a", "label": 1},\n]', "x.jsonl, line 2, column 1 (row 2): malformed JSON (expecting value)"),
+        ('[{"text": "a", "label": 1}\n', "x.jsonl, line 2, column 1 (row 1): the JSON breaks off here"),
+        (
+            '[{"text": "a", "label": 1}] x',
+            "x.jsonl, line 1, column 29 (row 1): malformed JSON (extra data behind the list)",
+        ),
+        (
+            lines([*ROWS, {"text": "a", "lable": 1}]),
+            "x.jsonl, line 3: has no 'label'; its keys are text, lable. Did you mean 'lable'?",
+        ),
+        (
+            lines([{"text": "a", "lable": 1}]),
+            "data.label_column_name: 'label' is not in x.jsonl; its columns are text, lable. Did you",
+        ),
+        (lines([*ROWS, {"text": 5, "label": 1}]), "x.jsonl, line 3: 'text' is 5, where the rows above have text"),
+        (
+            lines([*ROWS, {"text": "a", "label": "b"}]),
+            "x.jsonl, line 3: 'label' is 'b', where the rows above have whole numbers",
+        ),
+        (
+            lines([{"text": "a", "label": 10**30}]),
+            "x.jsonl, line 1: 'label' is 1000000000000000000000000000000, which no column can hold",
+        ),
+        (lines([{"text": "\ud800", "label": 1}]), "x.jsonl, line 1: 'text' is '\\ud800', which no column can hold"),
+    ],
+)
+def test_wrong_json_is_named_with_its_place(tmp_path: Path, content: str, message: str) -> None:
+    assert message in error_of(written(tmp_path, content))
+
+
+def test_a_look_finds_a_wrong_row_too(tmp_path: Path) -> None:
+    path = written(tmp_path, lines([*ROWS, {"text": 5, "label": 1}]))
+    assert error_of(path, limit=10) == "x.jsonl, line 3: 'text' is 5, where the rows above have text"

@@ -1,0 +1,226 @@
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pytest
+
+from pipeline.data import docstrings, rows, sources
+from pipeline.errors import UserError
+from pipeline.params import Data
+
+RAW = Path("data/raw")
+ROWS = "text,label\nsome words,a\nother words,b\n"
+CLASSES = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])})
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project, in which the test runs."""
+    folder = tmp_path / "project"
+    (folder / RAW).mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return folder
+
+
+def given(**values: object) -> Data:
+    return Data.model_validate({"dataset_name": None, "train_file": "data/raw/train.csv", **values})
+
+
+def error_of(data: Data) -> str:
+    with pytest.raises(UserError) as caught:
+        sources.head(data)
+    with pytest.raises(UserError) as again:
+        sources.read(data)
+    assert str(again.value) == str(caught.value)
+    return str(caught.value)
+
+
+def dataset(size: int = 3, labels: list[int] | None = None) -> datasets.Dataset:
+    values = {"text": [f"text {row}" for row in range(size)], "label": labels or [1] * size}
+    return datasets.Dataset.from_dict(values, features=CLASSES)
+
+
+# Files
+
+
+def test_reading_takes_the_named_columns_and_a_look_takes_all() -> None:
+    (RAW / "train.csv").write_text("text,more,label\nsome words,1,a\n", encoding="utf-8")
+    (RAW / "test.tsv").write_text("text\tlabel\nlast words\tb\n", encoding="utf-8")
+    data = given(test_file="data/raw/test.tsv")
+    found = sources.read(data)
+    assert list(found) == ["train", "test"]
+    assert found["train"].to_pydict() == {"id": ["train.csv:2"], "text": ["some words"], "label": ["a"]}
+    assert found["test"]["text"].to_pylist() == ["last words"]
+    assert rows.source_of(found["test"]) == "data/raw/test.tsv"
+    assert sources.head(data)["train"].column_names == ["id", "text", "more", "label"]
+
+
+def test_a_look_needs_no_right_column_names() -> None:
+    (RAW / "train.csv").write_text("sentence,kind\n" + "words,a\n" * 500, encoding="utf-8")
+    assert len(sources.head(given())["train"]) == 200
+    with pytest.raises(UserError, match=r"'text' is not in data/raw/train\.csv; its columns are sentence, kind"):
+        sources.read(given())
+
+
+def test_a_file_cannot_be_two_splits() -> None:
+    (RAW / "train.csv").write_text(ROWS, encoding="utf-8")
+    assert error_of(given(test_file="data/raw/../raw/train.csv")) == (
+        "data.test_file: is the same file as data.train_file: data/raw/train.csv"
+    )
+
+
+@pytest.mark.parametrize("name", ["other words.csv", "data/other words.csv", "data/raw/../other words.csv"])
+def test_a_file_elsewhere_comes_with_the_command_that_copies_it(name: str) -> None:
+    Path(name).write_text(ROWS, encoding="utf-8")
+    assert error_of(given(train_file=name)) == (
+        f"data.train_file: '{name}' is not below data/raw/, the folder that DVC watches. Run\n"
+        f"cp '{name}' data/raw/\n"
+        "and set data.train_file to data/raw/other words.csv"
+    )
+
+
+def test_a_folder_elsewhere_is_copied_with_its_content() -> None:
+    Path("saved").mkdir()
+    assert "cp -r saved data/raw/" in error_of(given(train_file="saved"))
+
+
+def test_an_absolute_path_into_the_raw_folder_is_named_relative(project: Path) -> None:
+    (RAW / "train.csv").write_text(ROWS, encoding="utf-8")
+    assert error_of(given(train_file=f"{project}/data/raw/train.csv")).endswith("Did you mean 'data/raw/train.csv'?")
+    assert error_of(given(train_file="train.csv")).endswith("Did you mean 'data/raw/train.csv'?")
+
+
+def test_a_missing_file_comes_with_the_nearest_one() -> None:
+    assert (
+        error_of(given())
+        == "data.train_file: there is no data/raw/train.csv. data/raw/ is empty: copy your file there."
+    )
+    (RAW / "apples.tsv").write_text(ROWS, encoding="utf-8")
+    (RAW / ".gitignore").touch()
+    assert error_of(given()) == "data.train_file: there is no data/raw/train.csv. data/raw/ holds apples.tsv."
+    (RAW / "sub").mkdir()
+    (RAW / "sub/train.csv").write_text(ROWS, encoding="utf-8")
+    assert error_of(given(train_file="data/raw/sub/trian.csv")) == (
+        "data.train_file: there is no data/raw/sub/trian.csv. Did you mean 'data/raw/sub/train.csv'?"
+    )
+    assert error_of(given(train_file="data/raw")).startswith(
+        "data.train_file: name a file in data/raw/. data/raw/ holds"
+    )
+
+
+@pytest.mark.parametrize("pointer", ["data/raw/sub/train.csv.dvc", "data/raw/sub.dvc"])
+def test_a_file_that_dvc_has_comes_with_the_command_that_fetches_it(pointer: str) -> None:
+    Path(pointer).parent.mkdir(exist_ok=True)
+    Path(pointer).touch()
+    message = error_of(given(train_file="data/raw/sub/train.csv"))
+    assert f"run dvc checkout {pointer}\n(or dvc pull {pointer}" in message
+
+
+def test_a_file_that_a_temporary_copy_lacks_is_to_be_added(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (RAW / "train.csv").write_text(ROWS, encoding="utf-8")
+    (tmp_path / "copy/data/raw").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    assert error_of(given()) == (
+        "data.train_file: data/raw/train.csv is not in this temporary copy of the project, because git does not have "
+        "it. Run\ndvc add data/raw/train.csv && git add data/raw/train.csv.dvc data/raw/.gitignore "
+        "&& git commit -m 'Add train.csv'"
+    )
+
+
+# The `datasets` library
+
+
+def test_a_saved_dataset_is_one_split() -> None:
+    dataset().save_to_disk("data/raw/saved")
+    dataset(2).save_to_disk("data/raw/judged")
+    found = sources.read(given(train_file="data/raw/saved", test_file="data/raw/judged"))
+    assert list(found) == ["train", "test"]
+    assert found["train"].to_pylist()[0] == {"id": "saved#1", "text": "text 0", "label": "good"}
+
+
+def test_a_saved_dictionary_is_several_splits_and_a_file_beside_it_wins() -> None:
+    saved = datasets.DatasetDict(train=dataset(), dev=dataset(2), test=dataset(1), unsupervised=dataset(1))
+    saved.save_to_disk("data/raw/saved")
+    (RAW / "test.csv").write_text(ROWS, encoding="utf-8")
+    found = sources.read(given(train_file="data/raw/saved"))
+    assert {split: len(table) for split, table in found.items()} == {"train": 3, "validation": 2, "test": 1}
+    assert found["validation"]["id"].to_pylist() == ["validation#1", "validation#2"]
+    assert rows.where(found["validation"], 1) == "data/raw/saved (validation), row 2"
+    found = sources.read(given(train_file="data/raw/saved", test_file="data/raw/test.csv"))
+    assert found["test"]["id"].to_pylist() == ["test.csv:2", "test.csv:3"]
+    assert error_of(given(train_file="data/raw/test.csv", test_file="data/raw/saved")) == (
+        "data.test_file: data/raw/saved holds several splits; name the folder of one: data/raw/saved/dev"
+    )
+    assert len(sources.head(given(train_file="data/raw/saved"), rows=2)["train"]) == 2
+
+
+def test_a_test_split_without_labels_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    datasets.DatasetDict(train=dataset(), test=dataset(2, [-1, -1])).save_to_disk("data/raw/saved")
+    assert list(sources.read(given(train_file="data/raw/saved"))) == ["train"]
+    assert "data/raw/saved (test): has no labels" in capsys.readouterr().err
+
+
+def test_a_dictionary_without_training_rows_is_an_error() -> None:
+    datasets.DatasetDict(fit=dataset(), test=dataset()).save_to_disk("data/raw/saved")
+    assert error_of(given(train_file="data/raw/saved")) == (
+        "data/raw/saved: has no split 'train'; its splits are fit, test"
+    )
+
+
+def test_a_folder_of_something_else_is_an_error() -> None:
+    (RAW / "folder").mkdir()
+    assert error_of(given(train_file="data/raw/folder")).startswith(
+        "data.train_file: data/raw/folder is no folder saved by datasets' save_to_disk"
+    )
+
+
+def test_a_hub_dataset_is_loaded_as_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_dataset(name: str, config: str | None, revision: str | None, **_: object) -> datasets.DatasetDict:
+        asked.append((name, config, revision))
+        return datasets.DatasetDict(train=dataset(), validation=dataset(2))
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    found = sources.read(Data(dataset_name="nyu-mll/glue", dataset_config_name="sst2", revision="abc"))
+    assert asked == [("nyu-mll/glue", "sst2", "abc")]
+    assert {split: len(table) for split, table in found.items()} == {"train": 3, "validation": 2}
+    assert found["train"]["id"][0].as_py() == "train#1"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionError("Couldn't reach 'a/b' on the Hub\nmore"), FileNotFoundError("no"), ValueError("no config")],
+)
+def test_what_the_hub_answers_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def load_dataset(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    message = error_of(Data(dataset_name="a/b"))
+    assert message == f"data.dataset_name: cannot load 'a/b' from the hub: {str(error).splitlines()[0]}"
+
+
+def test_a_mistyped_or_misplaced_name_does_not_reach_the_hub() -> None:
+    assert error_of(Data(dataset_name="docstring")) == (
+        "data.dataset_name: there is no dataset 'docstring'. Did you mean 'docstrings'?"
+    )
+    (RAW / "train.csv").write_text(ROWS, encoding="utf-8")
+    assert "set train_file to it" in error_of(Data(dataset_name="data/raw/train.csv"))
+
+
+def test_the_embedded_corpus_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+
+    def corpus(limit: int | None = None) -> pa.Table:
+        limits.append(limit)
+        return pa.table({"id": ["torch/a.py:1"], "text": ["words"], "label": ["torch"]})
+
+    monkeypatch.setattr(docstrings, "rows", corpus)
+    assert list(sources.read(Data())) == ["train"]
+    sources.head(Data(), rows=50)
+    assert limits == [None, 50]

@@ -1,0 +1,107 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from pipeline import project
+from pipeline.errors import UserError
+from pipeline.params import Hardware
+from pipeline.serving.predictor import Predictor
+from tests.conftest import texts_and_labels
+from tests.serving.exported import LABELS, export_tiny_model
+
+SMALL = Hardware(use_cpu=True, num_threads=1, micro_batch_tokens=64)
+TEXTS = texts_and_labels(40, seed=9, labels=3)[0]
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_tiny_model(tmp_path_factory.mktemp("single") / "best")
+
+
+@pytest.fixture(scope="module")
+def double(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_tiny_model(tmp_path_factory.mktemp("double") / "best", text_columns=2)
+
+
+def by_hand(folder: Path, *columns: list[str]) -> Iterator[tuple[str, float]]:
+    """The answers of plain transformers, one text or pair at a time."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for texts in zip(*columns, strict=True):
+        with torch.inference_mode():
+            logits = model(**tokenizer(*texts, truncation=True, max_length=16, return_tensors="pt")).logits
+        probabilities = logits.softmax(-1)[0]
+        best = int(probabilities.argmax())
+        yield model.config.id2label[best], float(probabilities[best])
+
+
+def test_answers_are_those_of_the_plain_model_in_the_order_of_the_texts(single: Path):
+    answers = Predictor.load(single, SMALL).answer(TEXTS)
+    assert len({answer["label"] for answer in answers}) > 2, "the test needs texts that differ"
+    for (label, probability), answer in zip(by_hand(single, TEXTS), answers, strict=True):
+        assert answer["label"] == label
+        assert answer["probability"] == pytest.approx(probability, abs=1e-5)
+
+
+def test_answers_do_not_depend_on_the_micro_batches(single: Path):
+    together = Predictor.load(single, SMALL.model_copy(update={"micro_batch_tokens": 4096})).answer(TEXTS)
+    for one, other in zip(Predictor.load(single, SMALL).answer(TEXTS), together, strict=True):
+        assert one["label"] == other["label"]
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-5)
+
+
+def test_labels_are_in_the_order_of_their_ids(single: Path):
+    # Twelve labels: as strings, the keys of id2label would sort 10 before 2.
+    assert Predictor.load(single, SMALL).task.labels == LABELS
+
+
+def test_pairs(double: Path):
+    texts, pairs = TEXTS[:5], TEXTS[5:10]
+    answers = Predictor.load(double, SMALL).answer(texts, pairs)
+    for (label, probability), answer in zip(by_hand(double, texts, pairs), answers, strict=True):
+        assert (answer["label"], answer["probability"]) == (label, pytest.approx(probability, abs=1e-5))
+
+
+def test_an_empty_text_is_answered_and_no_text_is_not(single: Path):
+    predictor = Predictor.load(single, SMALL)
+    assert predictor.answer([""])[0]["label"] in LABELS
+    assert predictor.answer([]) == []
+
+
+def test_texts_and_pairs_must_be_what_the_model_was_trained_on(single: Path, double: Path):
+    with pytest.raises(UserError, match=r"trained on single texts, not pairs"):
+        Predictor.load(single, SMALL).answer(["a"], ["b"])
+    predictor = Predictor.load(double, SMALL)
+    with pytest.raises(UserError, match=r"trained on pairs of texts"):
+        predictor.answer(["a"])
+    with pytest.raises(UserError, match=r"2 texts and 1 pairs"):
+        predictor.answer(["a", "b"], ["c"])
+
+
+def test_an_unknown_task_names_the_nearest(tmp_path: Path):
+    folder = export_tiny_model(tmp_path / "best")
+    card = json.loads((folder / project.MODEL_CARD).read_text())
+    (folder / project.MODEL_CARD).write_text(json.dumps(card | {"task": "text-clasification"}))
+    with pytest.raises(
+        UserError,
+        match=r"no task 'text-clasification' in this version of Reprise. Did you mean 'text-classification'\?",
+    ):
+        Predictor.load(folder, SMALL)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+@pytest.mark.parametrize("content", [None, b"", b"\x00garbage"])
+def test_a_damaged_model_is_no_traceback(single: Path, tmp_path: Path, name: str, content: bytes | None):
+    folder = tmp_path / "best"
+    folder.mkdir()
+    for file in single.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    with pytest.raises(UserError, match=r"holds no model|missing or damaged"):
+        Predictor.load(folder, SMALL)

@@ -1,0 +1,120 @@
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import Data, Model, Params, Tracking, Train
+from pipeline.tracking import lineage
+
+
+@pytest.fixture(autouse=True)
+def no_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def git(*command: str) -> str:
+    identity = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "commit.gpgsign=false")
+    answer = subprocess.run(("git", *identity, *command), check=True, capture_output=True, text=True)
+    return answer.stdout.strip()
+
+
+@pytest.fixture
+def repository(folder: Path) -> Path:
+    git("init", "-q", "-b", "topic")
+    git("remote", "add", "origin", "https://ann:pa55word@example.org/reprise.git")
+    Path("dvc.yaml").write_text("stages: {}\n")
+    git("add", "dvc.yaml")
+    git("commit", "-qm", "first")
+    return folder
+
+
+def test_git_tells_commit_branch_and_whether_files_differ(repository: Path):
+    found = lineage.git()
+    assert found["mlflow.source.git.commit"] == found["reprise.git.commit"] == git("rev-parse", "HEAD")
+    assert found["reprise.git.branch"] == "topic"
+    assert found["reprise.git.dirty"] == "false"
+    assert found["mlflow.source.git.repoURL"] == "https://example.org/reprise.git"
+    Path("params.yaml").write_text("version: 1\n")
+    assert lineage.git()["reprise.git.dirty"] == "true"
+
+
+def test_a_detached_head_has_a_commit_but_no_branch(repository: Path):
+    git("checkout", "-q", "--detach")
+    found = lineage.git()
+    assert "reprise.git.commit" in found
+    assert "reprise.git.branch" not in found
+
+
+def test_without_a_repository_git_has_no_say(folder: Path):
+    assert lineage.git() == {}
+
+
+def test_a_release_unpacked_inside_another_repository_has_not_its_commit(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+):
+    release = repository / "release"
+    release.mkdir()
+    (release / "dvc.yaml").touch()
+    monkeypatch.chdir(release)
+    assert lineage.git() == {}
+
+
+def test_without_git_nothing_fails(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    assert lineage.git() == {}
+    assert "mlflow.source.git.commit" not in lineage.facts()
+
+
+def test_facts_name_the_experiment_the_stage_and_the_versions(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "ripe-fig")
+    monkeypatch.setenv("DVC_STAGE", "train")
+    facts = lineage.facts()
+    assert facts["reprise.dvc.experiment"] == "ripe-fig"
+    assert "reprise.dvc.baseline" not in facts
+    assert facts["mlflow.source.name"] == "dvc.yaml:train"
+    assert facts["reprise.version.mlflow"] == metadata.version("mlflow")
+    assert facts["mlflow.user"] == lineage.owner()
+
+
+def test_versions_are_read_from_what_is_installed_and_no_package_is_imported():
+    code = "import sys; from pipeline.tracking import lineage; lineage.versions(); lineage.facts(); print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not {"torch", "transformers", "mlflow"} & set(answer.stdout.split())
+    assert lineage.versions()["torch"] == metadata.version("torch")
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        (Params(), "lr 0.002 bs 64 modernbert docstrings"),
+        (
+            Params(
+                data=Data(dataset_name=None, train_file="data/raw/reviews.csv.gz"),
+                model=Model(model_name_or_path="org/mini-lm", config=None),
+                train=Train(learning_rate=2e-5, global_batch_size=32),
+            ),
+            "lr 2e-05 bs 32 mini-lm reviews",
+        ),
+        (Params(data=Data(dataset_name=None, train_file="data/raw/sst2/train.tsv")), "lr 0.002 bs 64 modernbert sst2"),
+        (Params(data=Data(dataset_name=None, train_file="data/raw/train.tsv")), "lr 0.002 bs 64 modernbert train"),
+        (Params(tracking=Tracking(run_name="mine")), "mine"),
+    ],
+)
+def test_a_run_is_named_by_what_tells_it_apart(params: Params, name: str):
+    assert lineage.run_name(params) == name
+
+
+def test_a_dvc_experiment_names_its_run_unless_params_do(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "ripe-fig")
+    assert lineage.run_name(Params()) == "ripe-fig"
+    assert lineage.run_name(Params(tracking=Tracking(run_name="mine"))) == "mine"
+
+
+def test_the_description_says_what_is_learned_and_how():
+    text = lineage.description(Params(train=Train(max_steps=1200)))
+    assert text.startswith("**text-classification** on `docstrings`")
+    assert "| model | modernbert from scratch |" in text
+    assert "| global batch | 64 examples, 1,200 steps |" in text

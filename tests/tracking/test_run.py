@@ -1,0 +1,406 @@
+import logging
+import math
+import signal
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run as Stored
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from pipeline import params_file
+from pipeline.errors import UserError
+from pipeline.params import Hardware, Model, Params, Tracking
+from pipeline.tracking import run_map
+from pipeline.tracking.run import Run
+from tests.tracking.conftest import start
+
+PARAMS = Params()
+DIGEST = "0123456789abcdef" * 4
+
+
+def begun(params: Params = PARAMS, **settings: str) -> Run:
+    return Run.start(params, inputs={"data/tokenized": DIGEST}, device="cpu", **settings)
+
+
+def points(client: MlflowClient, run: Run, name: str) -> list[tuple[int, float]]:
+    assert run.id is not None
+    return sorted((point.step, point.value) for point in client.get_metric_history(run.id, name))
+
+
+def stored(client: MlflowClient, run: Run) -> Stored:
+    assert run.id is not None
+    return client.get_run(run.id)
+
+
+def test_a_run_says_what_it_is(client: MlflowClient, home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DVC_EXP_NAME", "ripe-fig")
+    params = Params(tracking=Tracking(tags={"team": "blue", "via": "http://ann:pa55@host"}))
+    with begun(params) as run:
+        assert stored(client, run).info.status == "RUNNING"
+    found = stored(client, run)
+    assert found.info.status == "FINISHED"
+    assert found.info.run_name == "ripe-fig"
+    assert found.data.params["train.learning_rate"] == "0.002"
+    tags = found.data.tags
+    assert tags["reprise.input.data/tokenized"] == DIGEST
+    assert (tags["reprise.device"], tags["reprise.threads"]) == ("cpu", "2")
+    assert (tags["team"], tags["via"]) == ("blue", "http://host")
+    assert tags["mlflow.note.content"].startswith("**text-classification**")
+    assert found.info.user_id == tags["mlflow.user"]
+    kept = Path(client.download_artifacts(found.info.run_id, "params.yaml", str(home)))
+    assert params_file.read(kept).train == params.train
+
+
+def test_more_params_than_fit_into_a_request_and_longer_values_than_fit_into_a_field(client: MlflowClient, home: Path):
+    names = {str(number): f"label {number}" for number in range(150)}
+    params = Params(model=Model(config={"model_type": "bert", "id2label": names, "note": "x" * 7000}))
+    with begun(params) as run:
+        pass
+    found = stored(client, run).data.params
+    assert found["model.config.id2label.149"] == "label 149"
+    assert len(found["model.config.note"]) == 6000
+    assert "… sha256:" in found["model.config.note"]
+
+
+def test_curves_go_by_step_and_finals_stand_at_step_0(client: MlflowClient, home: Path):
+    with begun() as run:
+        run.metrics(10, {"train/loss": 2.0, "train/learning_rate": 1e-3})
+        run.metrics(20, {"train/loss": 1.5})
+        run.metrics(20, {"validation/f1@macro": 0.5})
+        run.finals({"test/accuracy": 0.8})
+    assert points(client, run, "train/loss") == [(10, 2.0), (20, 1.5)]
+    assert points(client, run, "validation/f1_macro") == [(20, 0.5)]
+    assert points(client, run, "test/accuracy") == [(0, 0.8)]
+
+
+def test_what_is_not_finite_is_kept_as_no_number(client: MlflowClient, home: Path):
+    with begun() as run:
+        run.metrics(1, {"train/loss": math.inf})
+    assert math.isnan(points(client, run, "train/loss")[0][1])
+
+
+def test_a_run_that_is_gone_on_with_gets_no_point_twice(client: MlflowClient, home: Path):
+    def train() -> None:
+        with first:
+            for step in range(1, 6):
+                first.metrics(step, {"train/loss": 1 / step})
+            raise RuntimeError("the machine is on fire")
+
+    first = begun()
+    with pytest.raises(RuntimeError):
+        train()
+    assert stored(client, first).data.tags["reprise.error"] == "RuntimeError: the machine is on fire"
+    with begun(Params(hardware=Hardware(num_threads=4)), resume=first.id) as second:
+        assert stored(client, second).info.status == "RUNNING"
+        for step in range(3, 9):
+            second.metrics(step, {"train/loss": 1 / step})
+    assert second.id == first.id
+    assert points(client, second, "train/loss") == [(step, 1 / step) for step in range(1, 9)]
+    found = stored(client, second)
+    assert found.info.status == "FINISHED"
+    assert "reprise.error" not in found.data.tags
+    # MLflow keeps the first value of a param; that another one was used from here on stands beside it.
+    assert found.data.params["hardware.num_threads"] == "2"
+    assert found.data.tags["reprise.changed.hardware.num_threads"] == "4"
+    assert found.data.tags["reprise.threads"] == "2"
+
+
+@pytest.mark.parametrize("gone", ["unknown", "deleted"])
+def test_a_run_that_is_gone_is_begun_anew(client: MlflowClient, home: Path, gone: str):
+    with begun() as first:
+        pass
+    assert first.id is not None
+    client.delete_run(first.id)
+    with begun(resume=first.id if gone == "deleted" else "0" * 32) as second:
+        second.metrics(1, {"train/loss": 1.0})
+    assert second.id != first.id
+    assert points(client, second, "train/loss") == [(1, 1.0)]
+
+
+def evaluated(score: float) -> Run:
+    with Run.of_model(PARAMS, DIGEST, inputs={"models/best": DIGEST}, device="cpu") as run:
+        run.finals({"test/accuracy": score})
+    return run
+
+
+def test_evaluation_goes_on_in_the_run_that_made_the_model(client: MlflowClient, home: Path):
+    with begun() as trained:
+        trained.link_model(DIGEST)
+    with begun():
+        pass
+    assert evaluated(0.8).id == trained.id
+    found = stored(client, trained)
+    assert found.data.tags["reprise.model_digest"] == DIGEST
+    assert found.data.tags["reprise.input.models/best"] == DIGEST
+    assert found.info.status == "FINISHED"
+    # The same again is no second point; another score is, and it counts.
+    evaluated(0.8)
+    assert points(client, trained, "test/accuracy") == [(0, 0.8)]
+    evaluated(0.9)
+    assert stored(client, trained).data.metrics["test/accuracy"] == 0.9
+
+
+def test_the_run_is_found_by_its_tag_where_the_local_map_knows_nothing(client: MlflowClient, home: Path):
+    runs = []
+    for _ in range(2):
+        with begun(Params(tracking=Tracking(experiment_name="before"))) as run:
+            run.link_model(DIGEST)
+        runs.append(run)
+        time.sleep(0.01)
+    (home / ".reprise" / "runs.json").unlink()
+    assert evaluated(0.8).id == runs[-1].id
+    assert run_map.recall(DIGEST) == runs[-1].id
+
+
+def test_a_model_whose_run_is_gone_is_evaluated_in_a_new_run(client: MlflowClient, home: Path):
+    run_map.remember(DIGEST, "0" * 32)
+    run = evaluated(0.8)
+    assert stored(client, run).data.tags["reprise.model_digest"] == DIGEST
+    assert points(client, run, "test/accuracy") == [(0, 0.8)]
+
+
+def test_datasets_carry_the_digest_of_all_rows(client: MlflowClient, home: Path):
+    with begun() as run:
+        run.dataset("docstrings", "training", DIGEST, 1234, "https://ann:pa55@host/rows.csv")
+    with begun(resume=run.id) as again:
+        again.dataset("docstrings", "training", DIGEST, 1234, "https://ann:pa55@host/rows.csv")
+    (used,) = stored(client, run).inputs.dataset_inputs
+    assert used.dataset.digest == DIGEST[:36]
+    assert used.dataset.profile == f'{{"num_rows": 1234, "sha256": "{DIGEST}"}}'
+    assert used.dataset.source == '{"uri": "https://host/rows.csv"}'
+    assert [tag.value for tag in used.tags] == ["training"]
+
+
+def test_artifacts_lie_in_the_project_and_the_model_only_if_wanted(client: MlflowClient, home: Path):
+    figures, model = home / "figures", home / "model"
+    for folder in (figures, model):
+        folder.mkdir()
+    (figures / "confusion.png").write_bytes(b"png")
+    (model / "config.json").write_text("{}")
+    kept = {}
+    for wanted in (True, False):
+        with begun(Params(tracking=Tracking(log_model=wanted))) as run:
+            run.artifacts(figures, "figures")
+            run.artifact(model / "config.json", "extra")
+            run.model(model)
+        folder = home / "mlartifacts" / str(run.id) / "artifacts"
+        kept[wanted] = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert kept[False] == {"params.yaml", "figures/confusion.png", "extra/config.json"}
+    assert kept[True] == kept[False] | {"model/config.json"}
+
+
+def test_system_metrics_are_written_to_this_run_and_end_with_it(
+    client: MlflowClient, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    with begun() as run:
+        deadline = time.monotonic() + 20
+        while not points(client, run, "system/cpu_utilization_percentage") and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert points(client, run, "system/cpu_utilization_percentage")
+    assert "SystemMetricsMonitor" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (ValueError("bad http://ann:pa55@host\nsecond line"), "FAILED", "ValueError: bad http://host"),
+        (UserError("train.csv, row 3: no text"), "FAILED", "train.csv, row 3: no text"),
+        (SystemExit(1), "FAILED", "SystemExit: 1"),
+        (SystemExit(0), "FINISHED", None),
+        (SystemExit(143), "KILLED", "SystemExit: 143"),
+        (KeyboardInterrupt(), "KILLED", "KeyboardInterrupt"),
+    ],
+    ids=repr,
+)
+def test_the_status_is_how_the_block_ended(
+    client: MlflowClient, home: Path, error: BaseException, status: str, told: str | None
+):
+    with pytest.raises(type(error)), begun() as run:
+        raise error
+    found = stored(client, run)
+    assert (found.info.status, found.data.tags.get("reprise.error")) == (status, told)
+    assert found.info.end_time is not None
+
+
+def test_signals_end_a_real_run_as_killed(client: MlflowClient, home: Path):
+    code = """
+import signal, time
+from pipeline.params import Params
+from pipeline.tracking.run import Run
+def train():
+    with Run.start(Params(), inputs={}, device="cpu") as run:
+        print(run.id, flush=True)
+        time.sleep(60)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
+try:
+    train()
+except KeyboardInterrupt:
+    train()
+"""
+    program = start(code, home)
+    assert program.stdout is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        run_id = program.stdout.readline().strip()
+        assert client.get_run(run_id).info.status == "RUNNING"
+        program.send_signal(number)
+        deadline = time.monotonic() + 30
+        while client.get_run(run_id).info.status == "RUNNING" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert client.get_run(run_id).info.status == "KILLED"
+    program.communicate(timeout=30)
+    assert program.returncode == 143
+
+
+def test_a_database_that_fails_in_mid_run_costs_one_line_and_no_training(
+    client: MlflowClient, home: Path, capsys: pytest.CaptureFixture[str]
+):
+    def rename(old: str, new: str) -> None:
+        database = sqlite3.connect(home / "mlflow.db")
+        database.execute(f"ALTER TABLE {old} RENAME TO {new}")
+        database.close()
+
+    with begun() as run:
+        run.metrics(1, {"train/loss": 1.0})
+        rename("metrics", "gone")
+        run.metrics(2, {"train/loss": 0.9, "train/learning_rate": 0.1})
+        run.metrics(3, {"train/loss": 0.8})
+        rename("gone", "metrics")
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "no such table: metrics" in line and "untracked" in line]
+    assert said[-1] == "Not in MLflow: 3 metric points."
+    found = stored(client, run)
+    # It is back at the end: the run is closed, and says that it has gaps.
+    assert (found.info.status, found.data.tags["reprise.lost"]) == ("FINISHED", "3 metric points")
+
+
+def test_what_mlflow_refuses_is_said_and_the_rest_is_kept(
+    client: MlflowClient, home: Path, capsys: pytest.CaptureFixture[str]
+):
+    with begun() as run:
+        run.dataset("n" * 600, "training", DIGEST, 1, "rows.csv")
+        run.metrics(1, {"train/loss": 1.0})
+    said = capsys.readouterr().err
+    assert "MLflow refused 1 datasets: " in said
+    assert said.endswith("Not in MLflow: 1 datasets.\n")
+    assert points(client, run, "train/loss") == [(1, 1.0)]
+
+
+@pytest.fixture
+def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseWSGIServer]:
+    """MLflow's own server over the project's database, in a thread, on a free port."""
+    from mlflow import server as mlflow_server
+    from mlflow.server import handlers
+
+    monkeypatch.setenv(mlflow_server.BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{home / 'mlflow.db'}")
+    monkeypatch.setenv(mlflow_server.ARTIFACT_ROOT_ENV_VAR, str(home / "kept"))
+    monkeypatch.setattr(handlers, "_tracking_store", None)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    made = make_server("127.0.0.1", 0, mlflow_server.app, threaded=True)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{made.server_port}")
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def test_a_server_takes_a_run_that_is_gone_on_with(client: MlflowClient, server: BaseWSGIServer):
+    with begun() as run:
+        run.metrics(1, {"train/loss": 1.0, "train/norm": math.nan})
+        run.dataset("docstrings", "training", DIGEST, 1234, "rows.csv")
+        run.link_model(DIGEST)
+    with begun(resume=run.id) as again:
+        again.metrics(1, {"train/loss": 1.0})
+        again.metrics(2, {"train/loss": 0.5})
+    assert evaluated(0.8).id == again.id == run.id
+    assert points(client, run, "train/loss") == [(1, 1.0), (2, 0.5)]
+    found = stored(client, run)
+    assert found.info.status == "FINISHED"
+    assert math.isnan(found.data.metrics["train/norm"])
+    assert found.data.params["train.seed"] == "42"
+    assert len(found.inputs.dataset_inputs) == 1
+
+
+def test_a_server_that_is_gone_in_mid_run_stalls_nothing(
+    client: MlflowClient, server: BaseWSGIServer, capfd: pytest.CaptureFixture[str]
+):
+    with begun() as run:
+        run.metrics(1, {"train/loss": 1.0})
+        run.link_model(DIGEST)
+        server.shutdown()
+        server.server_close()
+        began = time.monotonic()
+        for step in range(2, 102):
+            run.metrics(step, {"train/loss": 1 / step})
+    assert time.monotonic() - began < 15
+    said = capfd.readouterr()
+    warning, unfinished, lost = said.err.splitlines()
+    assert warning.startswith(f"MLflow at http://127.0.0.1:{server.server_port} does not answer; going on without it")
+    assert unfinished.startswith(f"MLflow was not told that run {run.id} is FINISHED.")
+    assert lost == "Not in MLflow: 100 metric points."
+    assert said.out == ""
+    assert points(client, run, "train/loss") == [(1, 1.0)]
+    # The model's run is known without the server, too.
+    assert run_map.recall(DIGEST) == run.id
+    assert evaluated(0.8).id is None
+
+
+def test_a_server_that_never_answers_is_waited_for_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.socket() as hung:
+        hung.bind(("127.0.0.1", 0))
+        hung.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:pa55@127.0.0.1:{hung.getsockname()[1]}")
+        began = time.monotonic()
+        with begun() as run:
+            for step in range(100):
+                run.metrics(step, {"train/loss": 1.0})
+            run.link_model(DIGEST)
+        assert time.monotonic() - began < 10
+    assert run.id is None
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("MLflow at http://127.0.0.1:")
+    assert "pa55" not in "".join(said)
+    assert said[1:] == ["Not in MLflow: 100 metric points, 1 tags."]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (401, "refuses this login"),
+        (403, "refuses this login"),
+        (404, "is no MLflow server"),
+        (200, "is no MLflow server"),
+    ],
+)
+def test_a_server_that_refuses_us_is_an_error_before_training(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int, said: str
+):
+    class Refuses(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # MLflow's first request
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(b"<html>Hello</html>")
+
+        def log_message(self, format: str, *values: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        try:
+            with pytest.raises(UserError, match=said):
+                begun()
+        finally:
+            server.shutdown()
