@@ -68,9 +68,8 @@ $(VENV): pyproject.toml constraints.txt
 	@if [ "$$(cat $(VENV) 2>/dev/null || pwd)" != "$(CURDIR)" ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; \
 	then rm -rf .venv && $(PYTHON) -m venv .venv; fi
 	@echo 'Installing what constraints.txt pins into .venv. This takes some minutes, once.'
-	@# Python compiles what it imports; compiling all of it here takes longer than the rest of the installation.
 	@# Of pip's many lines only the big downloads show. The grep ends with 1 where it found no line: no failure.
-	@set -o pipefail; .venv/bin/python -m pip install --disable-pip-version-check --no-compile $(PIP_ARGS) \
+	@set -o pipefail; .venv/bin/python -m pip install --disable-pip-version-check $(PIP_ARGS) \
 	-c constraints.txt -e '.[dev]' \
 	| { grep --line-buffered -oE 'Downloading .*\([0-9]{2,}(\.[0-9]+)? [MG]B\)|Installing collected packages' || true; }
 	@pwd > $(VENV)

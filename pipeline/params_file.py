@@ -69,10 +69,10 @@ _MUST = {
     "dict_type": "a mapping: indented lines of 'key: value'",
     "finite_number": "a finite number",
     "float_type": "a number",
-    "greater_than": "greater than {gt}",
-    "greater_than_equal": "{ge} or more",
+    "greater_than": "greater than {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
     "int_type": "a whole number",
-    "less_than": "less than {lt}",
+    "less_than": "less than {lt:g}",
     "less_than_equal": "{le} or less",
     "list_type": "a list, such as [first, second]",
     "model_type": "a section: its keys stand on indented lines below it",
@@ -99,6 +99,8 @@ def read(path: Path) -> Params:
         raise UserError(f"{path}, line {line}: there is a control character (#x{error.character:04x})") from None
     except yaml.MarkedYAMLError as error:
         raise UserError(f"{path}, {_not_yaml(error)}") from None
+    except ValueError as error:  # such as the 30th of February
+        raise UserError(f"{path}: a date or number that is none ({error}). Put it in quotes.") from None
     if values is None:
         raise UserError(f"{path} is empty. Take it from a fresh clone, or write one: reprise init FILE")
     if not isinstance(values, dict):
@@ -172,8 +174,7 @@ def _explain(error: ErrorDetails, path: Path, lines: dict[tuple[str, ...], int])
         return f"{where}: the key {_shown(value)} must be text; put it in quotes"
     if isinstance(last, int):
         key = f"{'.'.join(map(str, parents))}, item {last + 1},"
-    bounds = {name: int(b) if float(b).is_integer() else b for name, b in error.get("ctx", {}).items() if _is_number(b)}
-    reason = _MUST.get(error["type"], error["msg"]).format(**bounds)
+    reason = _MUST.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
     hint = "; put it in quotes" if error["type"] == "string_type" and isinstance(value, int | float | date) else ""
     if error["type"] in ("int_type", "float_type", "bool_type") and isinstance(value, str) and _is_other(value):
         hint = ", without quotes"
@@ -189,9 +190,10 @@ def _shown(value: object) -> str:
 def _is_other(text: str) -> bool:
     """Whether the text, if it had no quotes, would be a number or true or false."""
     try:
-        return isinstance(yaml.safe_load(text), bool | int | float)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         return False
+    return node is not None and node.tag.rpartition(":")[2] in ("bool", "int", "float")
 
 
 def _near_choice(error: ErrorDetails) -> str:

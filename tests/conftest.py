@@ -37,8 +37,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def tiny_params() -> Params:
+@pytest.fixture(scope="session")
+def tiny() -> Params:
     """A model of a few thousand weights, three epochs of 13 steps, dropout on."""
     return Params(
         model=Model(config=TINY_BERT),
@@ -46,6 +46,12 @@ def tiny_params() -> Params:
         train=Train(num_train_epochs=3, global_batch_size=16, logging_steps=4),
         hardware=Hardware(save_steps=5, micro_batch_tokens=64, use_cpu=True, num_threads=1),
     )
+
+
+@pytest.fixture
+def tiny_params(tiny: Params) -> Params:
+    """The same, for tests that change it."""
+    return tiny
 
 
 def texts_and_labels(rows: int, seed: int, labels: int = 2) -> tuple[list[str], np.ndarray]:

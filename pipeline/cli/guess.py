@@ -73,8 +73,7 @@ def columns_without_header(path: Path) -> int | None:
     Raises:
         UserError: the file is malformed, or its ending says no format that is read here.
     """
-    ending = ending_of(path)
-    if path.is_dir() or ending not in (".csv", ".tsv"):
+    if path.is_dir() or (ending := ending_of(path)) not in (".csv", ".tsv"):
         return None
     records = csv_records(path) if ending == ".csv" else tsv_records(path)
     first, *others = [fields for _, fields in islice(records, ROWS)] or [[]]

@@ -107,7 +107,7 @@ def _look(path: Path, text: tuple[str, ...], label: str | None) -> guess.Found:
     texts = guess.Guess(text, "as you say") if text else guess.text_columns(table, labels.names[0], names is None)
     table, data = _named(table, data, texts, labels)
 
-    found = guess.Found(data, table, {"data.train_file": _count(table)})
+    found = guess.Found(data, table, {"data.train_file": _count(table, data)})
     if names:
         found.why["data.column_names"] = "the first line looks like a row, not like a header"
     found.why["data.text_column_names"] = texts.why
@@ -162,8 +162,11 @@ def _misfit(found: guess.Found, other: Path) -> str | None:
     return None if known.intersection(guess.values_of(table, label)) else "it shows none of the training rows' labels."
 
 
-def _count(table: pa.Table) -> str:
-    return f"{len(table):,} rows" if len(table) < guess.ROWS else f"its first {len(table):,} rows were looked at"
+def _count(table: pa.Table, data: Data) -> str:
+    count = f"{len(table):,} rows" if len(table) < guess.ROWS else f"its first {len(table):,} rows were looked at"
+    used = ("id", *data.text_column_names, data.label_column_name)
+    others = [name for name in table.column_names if name not in used]
+    return f"{count}; columns that are not used: {', '.join(others)}" if others else count
 
 
 def _balance(table: pa.Table, label: str) -> str:

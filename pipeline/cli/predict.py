@@ -9,8 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import project
+from pipeline import params_file, project
 from pipeline.errors import UserError
+from pipeline.params import Hardware
 from pipeline.serving import card
 
 _STDIN = "-"
@@ -93,10 +94,18 @@ def _answers(folder: Path, asked: Iterator[Texts]) -> Answers:
         # Imported here: torch takes seconds, and `reprise predict --help` should not.
         from pipeline.serving.predictor import Predictor
 
-        predictor = Predictor.load(folder)
+        predictor = Predictor.load(folder, _hardware())
     while some := list(islice(asked, _LINES_AT_ONCE)):
         columns = [list(column) for column in zip(*some, strict=True)]
         yield from zip(some, predictor.answer(*columns), strict=True)
+
+
+def _hardware() -> Hardware:
+    """What the project computes on; a params.yaml that is broken, or missing, is no reason to give no answer."""
+    try:
+        return params_file.read(project.PARAMS).hardware
+    except UserError:
+        return Hardware()
 
 
 def _show_lines(answers: Answers) -> None:

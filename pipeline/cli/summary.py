@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,22 +18,12 @@ from pipeline import project
 from pipeline.errors import UserError
 from pipeline.evaluation.verdict import headline, strongest
 
-_LOG_WIDTH = 160
-
-
 @click.command("summary")
 def command() -> None:
     """Show the test scores with their intervals beside the baselines, and what to do next."""
     metrics = _read(project.EVALUATION_METRICS)
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        # A log has no width; a table cut to 80 columns would lose its intervals.
-        console.width = _LOG_WIDTH
-    console.print()
-    console.print(_table(metrics))
-    console.print()
-    console.print(Text(headline(metrics)))
-    console.print()
+    console = Console(highlight=False)
+    console.print("", _table(metrics), headline(metrics), "", sep="\n", markup=False)
     for what, how in _next_steps():
         console.print(Text(f"{what:<12}") + Text(how, style="bold"), soft_wrap=True)
 
@@ -57,24 +48,27 @@ def _table(metrics: Mapping[str, Any]) -> Table:
         title=f"Test scores with {level} intervals, {metrics['rows']['test']:,} rows",
         title_justify="left",
         title_style="bold",
+        box=SIMPLE_HEAD,
         pad_edge=False,
     )
     table.add_column("")
     for name in metrics["test"]:
         table.add_column(name, no_wrap=True)
     best = strongest(metrics)
-    table.add_row("this model", *(_cell(found) for found in metrics["test"].values()), style="bold")
+    table.add_row(Text("this model", "bold"), *(_cell(found, "bold") for found in metrics["test"].values()))
     for baseline in sorted(metrics["baselines"], key=lambda name: name != best):
         scores = metrics["baselines"][baseline]
         table.add_row(Text(baseline), *(_cell(scores.get(name)) for name in metrics["test"]))
     return table
 
 
-def _cell(found: Mapping[str, float | None] | None) -> str:
+def _cell(found: Mapping[str, float | None] | None, style: str = "") -> Text:
+    """The score above its interval: beside each other they would not fit into a terminal of 80 columns."""
     if found is None or found["value"] is None:
-        return "–"
+        return Text("–")
     value, low, high = found["value"], found["low"], found["high"]
-    return f"{value:.3f}" + (f" ({low:.3f}–{high:.3f})" if low is not None and high is not None else "")
+    cell = Text(f"{value:.3f}", style)
+    return cell.append(f"\n{low:.3f}–{high:.3f}", "not bold dim") if low is not None and high is not None else cell
 
 
 def _next_steps() -> list[tuple[str, str]]:

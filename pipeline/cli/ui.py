@@ -100,6 +100,7 @@ def _server(uri: str, artifacts: Path, port: int) -> Iterator[str]:
     if _taken(port):
         raise UserError(f"Port {port} is in use. Choose another: reprise ui --port N")
     log = project.state() / "mlflow-server.log"
+    log.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1"]
     # The artifacts are files that the server may read where they lie; nothing is uploaded through it.
     command += ["--no-serve-artifacts", "--default-artifact-root", artifacts.as_uri()]

@@ -164,11 +164,10 @@ def _from_hub(data: Data) -> Any:
         raise UserError(f"data.dataset_name: '{name}' is a path here; set train_file to it, and dataset_name to null")
     if "/" not in name and (near := did_you_mean(name, [EMBEDDED])):
         raise UserError(f"data.dataset_name: there is no dataset '{name}'.{near}")
-    from datasets import DownloadConfig, load_dataset
+    from datasets import load_dataset
 
     try:
-        quick = DownloadConfig(max_retries=1)
-        return load_dataset(name, data.dataset_config_name, revision=data.revision, download_config=quick)
+        return load_dataset(name, data.dataset_config_name, revision=data.revision)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"data.dataset_name: cannot load '{name}' from the hub: {_first_line(error)}") from None
 

@@ -121,7 +121,8 @@ def _drawn_curves(best_step: int) -> list[Drawing]:
             points = list(csv.DictReader(file))
         steps = [int(point["step"]) for point in points]
         for name in points[0]:
-            curves[split, name] = (steps, [float(point[name]) for point in points])
+            if name != "step":
+                curves[split, name] = (steps, [float(point[name]) for point in points])
     return [figures.loss_curve(curves, best_step), figures.score_curves(curves, best_step)]
 
 

@@ -113,7 +113,7 @@ def lengths(full_lengths: np.ndarray, max_seq_length: int) -> Drawing:
         full_lengths: (examples,) tokens before truncation.
     """
     cut = int((full_lengths > max_seq_length).sum())
-    limit = max(float(np.quantile(full_lengths, 0.995)), max_seq_length * 1.15, 8.0)
+    limit = max(min(float(np.quantile(full_lengths, 0.995)), 2.0 * max_seq_length), 1.15 * max_seq_length)
     width = max(1, round(limit / 45))
     # One edge lies where the texts are cut, so that no bar holds both kinds.
     edges = np.arange((max_seq_length + 1) % width - width, limit + width, width)
@@ -139,7 +139,8 @@ def lengths(full_lengths: np.ndarray, max_seq_length: int) -> Drawing:
         axes.set_xlim(min(0, edges[0]), edges[-1])
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.set_xlabel("tokens of a row")
+        beyond = full_lengths.max() > edges[-1]
+        axes.set_xlabel("tokens of a row" + (" (the last bar holds all longer ones)" if beyond else ""))
         longest, median = int(full_lengths.max()), int(np.median(full_lengths))
         alt = f"Tokens of a row: median {median:,}, longest {longest:,}; {cut:,} rows are over {max_seq_length:,}."
         return finish(figure, "lengths", alt)

@@ -92,6 +92,6 @@ def _cells(axes: Axes, counts: np.ndarray, numbers: bool, type_size: float) -> N
 
 def _shade(share: float, right: bool) -> tuple[float, float, float]:
     """From nearly white to full colour. Errors are shaded by the root, so that rare ones are seen, too."""
-    strength = 0.1 + 0.9 * share if right else 0.2 + 0.8 * share**0.5
+    strength = 0.1 + 0.9 * share if right else 0.07 + 0.93 * share**0.5
     full = to_rgb(BLUE if right else ORANGE)
     return tuple(1 - strength * (1 - part) for part in full)  # type: ignore[return-value]

@@ -41,16 +41,12 @@ class Predictor:
     _micro_batch_tokens: int
 
     @classmethod
-    def load(cls, folder: Path, hardware: Hardware | None = None) -> Self:
+    def load(cls, folder: Path, hardware: Hardware) -> Self:
         """The predictor of an exported model.
-
-        Args:
-            hardware: what it runs on; its defaults if None.
 
         Raises:
             UserError: there is no folder, no model in it, none that Reprise exported, or it is damaged.
         """
-        hardware = hardware or Hardware()
         found = card.read(folder)
         if found.task not in tasks.names():
             near = did_you_mean(found.task, tasks.names())

@@ -181,7 +181,7 @@ def test_a_folder_of_something_else_is_an_error() -> None:
 def test_a_hub_dataset_is_loaded_as_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def load_dataset(name: str, config: str | None, revision: str | None, **_: object) -> datasets.DatasetDict:
+    def load_dataset(name: str, config: str | None, revision: str | None) -> datasets.DatasetDict:
         asked.append((name, config, revision))
         return datasets.DatasetDict(train=dataset(), validation=dataset(2))
 

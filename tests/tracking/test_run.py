@@ -303,6 +303,8 @@ def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseWSGIServ
     monkeypatch.setenv(mlflow_server.BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{home / 'mlflow.db'}")
     monkeypatch.setenv(mlflow_server.ARTIFACT_ROOT_ENV_VAR, str(home / "kept"))
     monkeypatch.setattr(handlers, "_tracking_store", None)
+    # It would make the database the address for everything in this process.
+    monkeypatch.setattr(handlers.utils, "set_tracking_uri", lambda uri: None)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     made = make_server("127.0.0.1", 0, mlflow_server.app, threaded=True)
     threading.Thread(target=made.serve_forever, daemon=True).start()
