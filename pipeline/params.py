@@ -74,8 +74,18 @@ class Data(Section):
             raise ValueError("set either dataset_name or train_file, and the other to null")
         if self.dataset_name is not None and (self.validation_file or self.test_file):
             raise ValueError("validation_file and test_file go with train_file; set dataset_name to null")
+        if self.dataset_name is not None and self.column_names:
+            raise ValueError("column_names are for a train_file without a header; set them to null")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_and_shares(self) -> Self:
         if self.label_column_name in self.text_column_names:
             raise ValueError(f"label_column_name '{self.label_column_name}' is one of text_column_names, too")
+        if len(set(self.text_column_names)) < len(self.text_column_names):
+            raise ValueError(f"text_column_names names '{self.text_column_names[0]}' twice")
+        if self.validation_split_percentage + self.test_split_percentage > 90:
+            raise ValueError("validation_split_percentage and test_split_percentage leave under 10% for training")
         return self
 
     @property

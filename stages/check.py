@@ -1,11 +1,14 @@
 """Look at everything that can be wrong before DVC deletes the outputs of an earlier run."""
 
 from pipeline import model, project
-from pipeline.data import sources
+from pipeline.data import sources, splits
 from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Params
 from pipeline.tasks import find
 from stages.run import main
+
+_ROWS = 50_000
+_ROWS_OF_THE_EMBEDDED = 200
 
 
 def check(params: Params) -> None:
@@ -20,8 +23,13 @@ def check(params: Params) -> None:
             f"params.yaml: train.metric_for_best_model: {params.task} has no score '{metric}'; it has "
             f"{', '.join(task.score_names)} and loss.{did_you_mean(metric, (*task.score_names, 'loss'))}"
         )
-    for table in sources.head(params.data).values():
+    embedded = params.data.source == sources.EMBEDDED
+    heads = sources.head(params.data, _ROWS_OF_THE_EMBEDDED if embedded else _ROWS)
+    for table in heads.values():
         task.check_columns(table, params.data)
+    if not embedded and all(len(table) < _ROWS for table in heads.values()):
+        # The heads are all there is, so the labels of the splits can be compared, too.
+        task.fit(splits.cut(heads, params.data), params.data)
     for warning in model.check(params, task):
         print(f"check: warning: {warning}")
     project.CHECKED.write_text("params.yaml, data and model were checked\n", encoding="utf-8")

@@ -18,6 +18,7 @@ from pipeline import project
 from pipeline.errors import UserError
 from pipeline.evaluation.verdict import headline, strongest
 
+
 @click.command("summary")
 def command() -> None:
     """Show the test scores with their intervals beside the baselines, and what to do next."""

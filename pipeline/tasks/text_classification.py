@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
-from pipeline.data.rows import label_column, label_names, require_columns, text_column
+from pipeline.data.rows import label_column, label_names, require_columns, text_column, where
 from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Data
 from pipeline.tasks.base import Batch, Predictions, Task
@@ -51,10 +51,10 @@ class TextClassification(Task):
             )
         known = set(labels)
         for split, names in shown.items():
-            for identity, name in zip(splits[split]["id"].to_pylist(), names, strict=True):
+            for row, name in enumerate(names):
                 if name not in known:
                     raise UserError(
-                        f"{identity}: the label '{name}' in {split} never occurs in training."
+                        f"{where(splits[split], row)}: the label '{name}' in {split} never occurs in training."
                         f"{did_you_mean(name, labels)}\nAdd training rows with it, or take the row out."
                     )
         return cls(labels)

@@ -18,6 +18,7 @@ from pipeline import digest, params_file
 from pipeline.params import Data, Hardware, Params, Tracking, Train
 from tests.conftest import REPOSITORY, texts_and_labels
 
+
 def files_of_the_repository() -> list[str]:
     """What a clone of the working tree would hold."""
     listed = subprocess.run(
