@@ -146,6 +146,7 @@ def make_tokenizer(params: Params, texts: Iterable[str]) -> PreTrainedTokenizerB
     config = load_config(params.model)
     if (getattr(config, "type_vocab_size", 0) or 0) < 2:
         made.model_input_names = [name for name in made.model_input_names if name != "token_type_ids"]
+        made.init_kwargs["model_input_names"] = made.model_input_names  # else it is not saved
     if params.model.model_name_or_path is not None:
         check_fit(config, made, params.tokenizer.max_seq_length)
     return made

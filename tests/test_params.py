@@ -51,7 +51,14 @@ def test_a_whole_number_may_stand_for_a_fraction_but_not_the_other_way() -> None
 
 
 def test_one_column_needs_no_list() -> None:
-    data = Data.model_validate({"text_column_names": "sentence", "column_names": ["label", "sentence"]})
+    data = Data.model_validate(
+        {
+            "dataset_name": None,
+            "train_file": "a.csv",
+            "text_column_names": "sentence",
+            "column_names": ["label", "sentence"],
+        }
+    )
     assert data.text_column_names == ["sentence"]
 
 

@@ -168,7 +168,13 @@ LONG = [pytest.param("a" * 20_000, id="long"), pytest.param("a " * 10_000, id="l
 @pytest.mark.parametrize("text", [*PLAIN, *OF_OTHER_TYPES, *WITH_BREAKS, *LONG])
 def test_any_text_is_read_back(file: Path, text: str) -> None:
     params = Params(
-        data=Data(label_column_name=f"{text}!", text_column_names=[text, "other"], column_names=[text]),
+        data=Data(
+            dataset_name=None,
+            train_file="a.csv",
+            label_column_name=f"{text}!",
+            text_column_names=[text, "other"],
+            column_names=[text],
+        ),
         model=Model(config={"model_type": text, "deep": {text: [text, {"deeper": text}]}, "none": {}, "empty": []}),
         tracking=Tracking(run_name=text, tags={text: text, "other": text}),
     )

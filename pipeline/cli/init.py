@@ -199,6 +199,7 @@ def _show(found: guess.Found, params: Params) -> None:
         section, name = key.split(".")
         chosen.add_row(key, _plain(values[section][name]), why)
     console.print(chosen)
+    console.print()
     for note in found.notes:
         console.print(f"Note: {note}", soft_wrap=True)
 

@@ -72,8 +72,8 @@ def _fine_tuning(params: Params, found: Found, name: str) -> Params:
     found.notes += models.check(params, tasks.find(params.task))
     if Path(name).is_absolute():
         found.notes.append(
-            f"the model's path holds on this machine only. To take it into the project:\n"
-            f"cp -r {shlex.quote(name)} {project.MODELS}/"
+            "the model's path holds on this machine only. To take it into the project:\n"
+            f"cp -r {shlex.quote(name)} {project.MODELS}/, then --model {project.MODELS / Path(name).name}"
         )
     return params
 

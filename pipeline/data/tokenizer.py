@@ -41,4 +41,9 @@ def train(texts: Iterable[str], tokenizer: Tokenizer) -> PreTrainedTokenizerFast
         pair=f"{first} $A {last} $B:1 {last}:1",
         special_tokens=[(token, bpe.token_to_id(token)) for token in (first, last)],
     )
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, model_max_length=tokenizer.max_seq_length, **SPECIAL_TOKENS)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        model_max_length=tokenizer.max_seq_length,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+        **SPECIAL_TOKENS,
+    )
