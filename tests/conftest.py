@@ -1,10 +1,12 @@
 """What many tests start from: a project folder with a little prepared and tokenized data, and a tiny model."""
 
+import os
 from pathlib import Path
 
 from pipeline import environment
 
 environment.prepare()
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
 
 import numpy as np
 import pyarrow as pa

@@ -84,6 +84,6 @@ def _next_steps() -> list[tuple[str, str]]:
 def _program() -> str:
     """How the reader's own shell finds `reprise`: by its path if the project's environment is not activated there."""
     environment = Path(sys.prefix)
-    if environment.parent == Path.cwd() and os.environ.get("VIRTUAL_ENV") != sys.prefix:
+    if environment.resolve().parent == Path.cwd().resolve() and os.environ.get("VIRTUAL_ENV") != sys.prefix:
         return f"{environment.name}/bin/reprise"
     return "reprise"

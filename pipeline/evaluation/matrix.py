@@ -75,13 +75,16 @@ def _cells(axes: Axes, counts: np.ndarray, numbers: bool, type_size: float) -> N
     actual, predicted = np.nonzero(counts)
     shares = counts[actual, predicted] / totals[actual]
     half = 0.47 if numbers else 0.5
+    faintest = 0.07 if numbers else 0.25
     corners = np.array([(-half, -half), (half, -half), (half, half), (-half, half)])
     squares = np.stack([predicted, actual], axis=1)[:, None, :] + corners
-    colours = [_shade(share, row == column) for share, row, column in zip(shares, actual, predicted, strict=True)]
+    colours = [
+        _shade(share, row == column, faintest) for share, row, column in zip(shares, actual, predicted, strict=True)
+    ]
     axes.add_collection(PolyCollection(list(squares), facecolors=colours, linewidths=0), autolim=False)
     if numbers:
         for row, column, share in zip(actual.tolist(), predicted.tolist(), shares, strict=True):
-            colour = "white" if share > (0.5 if row == column else 0.35) else INK
+            colour = "white" if row == column and share > 0.75 else INK
             axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour)
     edge = len(counts) - 0.5 + 0.01 * len(counts)
     axes.text(edge, -0.75, "recall", size=points(min(type_size, 11)), color=MUTED, va="bottom")
@@ -90,8 +93,8 @@ def _cells(axes: Axes, counts: np.ndarray, numbers: bool, type_size: float) -> N
         axes.text(edge, row, recall, size=points(min(type_size, 11)), color=MUTED, va="center")
 
 
-def _shade(share: float, right: bool) -> tuple[float, float, float]:
+def _shade(share: float, right: bool, faintest: float) -> tuple[float, float, float]:
     """From nearly white to full colour. Errors are shaded by the root, so that rare ones are seen, too."""
-    strength = 0.1 + 0.9 * share if right else 0.07 + 0.93 * share**0.5
+    strength = 0.1 + 0.9 * share if right else faintest + (1 - faintest) * share**0.5
     full = to_rgb(BLUE if right else ORANGE)
     return tuple(1 - strength * (1 - part) for part in full)  # type: ignore[return-value]

@@ -126,7 +126,8 @@ def _interval(
         stretch = 1 - acceleration * shifted
         levels.append(_NORMAL.cdf(bias + shifted / stretch) if stretch > 0 else float(shifted > 0))
     low, high = np.quantile(finite, levels)
-    return {"low": _plain(float(low)), "high": _plain(float(high))}
+    # Of a score that resampling lowers much, the corrected bounds may both lie above the value. It belongs to them.
+    return {"low": _plain(min(float(low), value)), "high": _plain(max(float(high), value))}
 
 
 def _acceleration(jackknife: np.ndarray) -> float:

@@ -7,10 +7,6 @@ from typing import Any, ClassVar, Self, final
 import numpy as np
 import pyarrow as pa
 import torch
-from sklearn.dummy import DummyClassifier
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
@@ -158,6 +154,12 @@ class TextClassification(Task):
         ]
 
     def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:
+        # Seconds of imports, which the stages that have no use for them shall not wait for.
+        from sklearn.dummy import DummyClassifier
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+
         texts, unseen = _joined(train), _joined(evaluation)
         labels, target = train["label"].to_numpy(), evaluation["label"].to_numpy()
         methods = {

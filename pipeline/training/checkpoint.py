@@ -23,7 +23,7 @@ from pipeline.model import model_digest
 from pipeline.params import Params
 
 _TENSORS, _STATE, _MANIFEST, _RUN = "state.pt", "state.json", "manifest.json", "run_id"
-_DIGITS = 8
+_UNFINISHED, _DIGITS = "unfinished", 8
 
 
 def fingerprint(params: Params) -> str:
@@ -89,7 +89,7 @@ class Checkpoints:
             tensors: state dictionaries of tensors and plain values.
             state: JSON values; `best_step` names the checkpoint that holds the best model.
         """
-        unfinished = self.folder / "unfinished"
+        unfinished = self.folder / _UNFINISHED
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         torch.save(tensors, unfinished / _TENSORS)
@@ -114,7 +114,7 @@ class Checkpoints:
         for step in reversed(saved):
             if reason := self._damage(step):
                 print(f"The checkpoint of step {step} is damaged ({reason}); the one before it is used.")
-                shutil.rmtree(self._at(step))
+                self._remove(step)
                 continue
             state = json.loads((self._at(step) / _STATE).read_text(encoding="utf-8"))
             if state["best_step"] not in (None, step):
@@ -150,7 +150,7 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove all checkpoints: the training has succeeded. Newest first: what is left has its best step still."""
         for step in reversed(self.steps()):
-            shutil.rmtree(self._at(step))
+            self._remove(step)
         (self.folder / _RUN).unlink(missing_ok=True)
 
     def _at(self, step: int) -> Path:
@@ -185,7 +185,14 @@ class Checkpoints:
                 kept.add(json.loads((self._at(step) / _STATE).read_text(encoding="utf-8"))["best_step"])
         for step in self.steps():
             if step not in kept:
-                shutil.rmtree(self._at(step))
+                self._remove(step)
+
+    def _remove(self, step: int) -> None:
+        """Remove a checkpoint; renamed first, so that a kill leaves no half of one under its name."""
+        gone = self.folder / _UNFINISHED
+        shutil.rmtree(gone, ignore_errors=True)
+        self._at(step).rename(gone)
+        shutil.rmtree(gone)
 
 
 def _sync(path: Path) -> None:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from pipeline import project
 from pipeline.cli import predict as predict_command
 from pipeline.cli.predict import command
 from pipeline.errors import UserError
+from pipeline.params import Hardware
 from tests.conftest import REPOSITORY
 from tests.serving.exported import LABELS, export_tiny_model
 
@@ -106,6 +108,15 @@ def test_on_a_terminal_a_table_shows_texts_as_they_are(capsys: pytest.CaptureFix
 def test_wrong_questions(predict: Predict, arguments: list[str], model: str, stdin: str | bytes | None, told: str):
     result = predict(*arguments, model=model, stdin=stdin)
     assert re.search(told, " ".join(message(result).split()))
+
+
+@pytest.mark.parametrize(
+    ("params", "threads"), [("hardware: {num_threads: 1}", 1), ("hardware: {", Hardware().num_threads)]
+)
+def test_computes_as_the_project_does_even_with_broken_params(predict: Predict, params: str, threads: int):
+    project.PARAMS.write_text(params)
+    lines(predict("--text", "good"))
+    assert torch.get_num_threads() == threads
 
 
 def test_no_model_yet(folder: Path):

@@ -8,6 +8,8 @@ import torch
 from pipeline.params import Train
 from pipeline.training.optimizer import adamw, learning_rate, warmup_steps
 
+SIN45 = math.sqrt(0.5)
+
 
 def rates(steps: int, **settings: object) -> list[float]:
     train = Train.model_validate({"learning_rate": 1.0, **settings})
@@ -24,9 +26,9 @@ def rates(steps: int, **settings: object) -> list[float]:
         ({"lr_scheduler_type": "linear", "warmup_steps": 0.2}, [1, 1, 0.75, 0.5, 0.25]),
         ({"lr_scheduler_type": "linear", "warmup_steps": 3}, [1 / 3, 2 / 3, 1, 1, 0.5]),
         ({"lr_scheduler_type": "linear", "warmup_steps": 20}, [0.05, 0.1, 0.15, 0.2, 0.25]),
-        ({"lr_scheduler_type": "cosine", "warmup_steps": 1}, [1, 1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]),
+        ({"lr_scheduler_type": "cosine", "warmup_steps": 1}, [1, 1, (1 + SIN45) / 2, 0.5, (1 - SIN45) / 2]),
     ],
-)  # fmt: skip
+)
 def test_the_learning_rate_of_every_step(settings: dict[str, object], expected: list[float]) -> None:
     assert rates(5, **settings) == pytest.approx(expected)
 
@@ -68,7 +70,7 @@ class Network(torch.nn.Module):
 
 
 def test_twenty_steps_are_those_of_plain_adamw() -> None:
-    train = Train(learning_rate=0.01, weight_decay=0.1, adam_beta1=0.8, adam_beta2=0.95, adam_epsilon=1e-6)
+    train = Train(learning_rate=0.01, weight_decay=0.1, adam_beta1=0.8, adam_beta2=0.95, adam_epsilon=0.1)
     ours, plain = Network(), Network()
     first = adamw(ours, train)
     matrices = [plain.embedding.weight, plain.linear.weight]
@@ -77,7 +79,7 @@ def test_twenty_steps_are_those_of_plain_adamw() -> None:
         [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
         lr=0.01,
         betas=(0.8, 0.95),
-        eps=1e-6,
+        eps=0.1,
         foreach=False,
         fused=False,
     )

@@ -1,0 +1,123 @@
+"""`reprise summary`: the numbers of metrics/evaluation.json, and commands that work in the reader's shell."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import project
+from pipeline.cli.summary import command
+from pipeline.errors import UserError
+from tests.conftest import REPOSITORY
+
+LABELLED = "words [bold] & trees"
+
+
+def interval(value: float, key: str = "value") -> dict[str, float]:
+    return {key: value, "low": value - 0.0124, "high": value + 0.0124}
+
+
+def metrics() -> dict[str, Any]:
+    return {
+        "rows": {"test": 1234, "validation": 1000},
+        "confidence_level": 0.9,
+        "test": {"accuracy": interval(0.8), "f1_macro": interval(0.7), "mcc": interval(0.65), "loss": interval(0.6)},
+        "validation": {},
+        "baselines": {
+            "majority": {name: interval(0.1) for name in ("accuracy", "f1_macro", "mcc", "loss")},
+            LABELLED: {name: interval(0.75) for name in ("accuracy", "f1_macro", "mcc", "loss")},
+        },
+        "versus": {
+            name: {"accuracy": interval(difference, "difference")}
+            for name, difference in (("majority", 0.7), (LABELLED, 0.05))
+        },
+    }
+
+
+@pytest.fixture
+def evaluated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLUMNS", "80")
+    project.EVALUATION_METRICS.parent.mkdir()
+    project.EVALUATION_METRICS.write_text(json.dumps(metrics()))
+    return folder
+
+
+def shown() -> str:
+    result = CliRunner().invoke(command, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_shows_every_score_with_its_interval_in_80_columns(evaluated: Path) -> None:
+    output = shown()
+    assert max(map(len, output.splitlines())) <= 80
+    assert "…" not in output
+    for text in ("90% intervals, 1,234 rows", "accuracy", "0.800", "0.788–0.812", "0.650", "0.100", LABELLED):
+        assert text in output
+    names = ("this model", LABELLED, "majority")
+    assert sorted(names, key=output.index) == list(names), "the strongest baseline stands next to the model"
+    headline = "Test accuracy is 80.0% (90% interval 78.8% to 81.2%), better than the strongest baseline"
+    assert headline in " ".join(output.split())
+
+
+def test_ends_with_the_next_three_steps(evaluated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/make")
+    (evaluated / "Makefile").touch()
+    assert shown().splitlines()[-3:] == [
+        "report      reports/index.html",
+        'try it      reprise predict --text "..."',
+        "MLflow      make ui",
+    ]
+
+
+@pytest.mark.parametrize("make", [None, "/usr/bin/make"])
+def test_without_make_or_makefile_it_names_the_command_itself(
+    evaluated: Path, monkeypatch: pytest.MonkeyPatch, make: str | None
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: make)
+    assert shown().splitlines()[-1] == "MLflow      reprise ui"
+
+
+@pytest.mark.parametrize(("activated", "said"), [(False, ".venv/bin/reprise"), (True, "reprise")])
+def test_an_environment_that_is_not_activated_is_named_by_its_path(
+    evaluated: Path, monkeypatch: pytest.MonkeyPatch, activated: bool, said: str
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(evaluated / ".venv"))
+    monkeypatch.setenv("VIRTUAL_ENV", sys.prefix if activated else "/somewhere/else")
+    assert f"try it      {said} predict" in shown()
+
+
+def test_a_score_without_interval_is_shown_alone(evaluated: Path) -> None:
+    found = metrics()
+    found["test"]["mcc"] = {"value": None, "low": None, "high": None}
+    found["test"]["f1_macro"] = {"value": 0.512, "low": None, "high": None}
+    del found["baselines"]["majority"]["loss"]
+    project.EVALUATION_METRICS.write_text(json.dumps(found))
+    output = shown()
+    assert "0.512" in output
+    assert "–" in output
+    assert "None" not in output
+
+
+def test_nothing_evaluated_yet(folder: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"metrics/evaluation.json is not here: nothing has been evaluated(.|\n)*dvc repro"
+    ):
+        CliRunner().invoke(command, catch_exceptions=False)
+
+
+def test_a_broken_file_is_named(evaluated: Path) -> None:
+    project.EVALUATION_METRICS.write_text("<<<<<<< HEAD")
+    with pytest.raises(UserError, match=r"metrics/evaluation.json is no valid JSON"):
+        CliRunner().invoke(command, catch_exceptions=False)
+
+
+def test_it_waits_for_no_torch() -> None:
+    heavy = ("torch", "transformers", "mlflow", "sklearn", "numpy", "matplotlib")
+    code = f"import sys, pipeline.cli.summary; print([name for name in {heavy} if name in sys.modules])"
+    answer = subprocess.run((sys.executable, "-c", code), cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

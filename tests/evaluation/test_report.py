@@ -1,0 +1,177 @@
+"""The page: one file, nothing from outside, nothing that runs, the same bytes for the same results."""
+
+import platform
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from pipeline.evaluation import figures
+from pipeline.evaluation.mistakes import Confusion, Mistake
+from pipeline.evaluation.report import render, shortened, write
+from pipeline.params import Params
+from tests.evaluation.findings import audit, curves, findings, interval, metrics
+
+EMPTY = {"meta", "link", "img", "wbr", "br"}
+HOSTILE = "</td></table><script>alert('x')</script><img src=x onerror=alert(1)> {{ 7*7 }} & \x00\x1b ‮ flipped"
+
+
+class Page(HTMLParser):
+    """Reads a page; every tag that is opened must be closed, in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open, f"left open: {self._open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.text += "" if tag == "wbr" else " "
+        if tag not in EMPTY:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.text += data
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[figures.Drawing]:
+    return [figures.loss_curve(curves(), 50), figures.score_curves(curves(), 50)]
+
+
+def test_sections_stand_in_their_order_and_the_navigation_finds_them() -> None:
+    page = Page(render(findings()))
+    sections = [attributes["id"] for attributes in page.of("section")]
+    assert sections == ["scores", "curves", "confusion", "pairs", "mistakes", "data", "params", "lineage"]
+    assert [link["href"] for link in page.of("a")] == [f"#{name}" for name in sections]
+
+
+def test_the_headline_is_the_heading_and_the_title() -> None:
+    text = render(findings())
+    sentence = "Test accuracy is 80.0% (95% interval 78.0% to 82.0%), better than the strongest baseline"
+    assert re.search(f"<h1>{re.escape(sentence)}", text)
+    assert re.search(f"<title>{re.escape(sentence)}", text)
+    assert "words &amp; &lt;trees&gt;" in text
+
+
+def test_what_users_wrote_stays_text(drawn: list[figures.Drawing]) -> None:
+    text = render(
+        findings(
+            mistakes=[Mistake(HOSTILE, (HOSTILE, HOSTILE), HOSTILE, HOSTILE, 0.9)],
+            confusions=[Confusion(HOSTILE, HOSTILE, 3, 0.5)],
+            audit=audit((HOSTILE, "ok")) | {"warnings": [HOSTILE]},
+            params=Params(tokenizer=Params().tokenizer.model_copy(update={"tokenizer_name": HOSTILE})),
+            drawings=drawn,
+        )
+    )
+    page = Page(text)
+    assert not page.of("script")
+    assert len(page.of("img")) == 2
+    assert "<script" not in text
+    assert "{{ 7*7 }}" in page.text
+    assert "\x00" not in text
+    assert "\x1b" not in text
+
+
+def test_nothing_comes_from_outside_and_nothing_runs(drawn: list[figures.Drawing]) -> None:
+    text = render(findings(drawings=drawn))
+    page = Page(text)
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", text.replace("data:image/svg+xml;base64,", "")[:20_000])
+    assert all((image["src"] or "").startswith("data:image/svg+xml;base64,") for image in page.of("img"))
+    assert not page.of("script")
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    (policy,) = (meta for meta in page.of("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert (policy["content"] or "").startswith("default-src 'none'")
+
+
+def test_readers_who_do_not_see_it_are_told(drawn: list[figures.Drawing]) -> None:
+    page = Page(render(findings(drawings=drawn)))
+    assert page.of("html") == [{"lang": "en"}]
+    assert all(image["alt"] for image in page.of("img"))
+    assert all(header.get("scope") in ("col", "row") for header in page.of("th"))
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_the_same_findings_give_the_same_bytes(tmp_path: Path, drawn: list[figures.Drawing]) -> None:
+    for name in ("one", "two"):
+        write(findings(drawings=drawn), tmp_path / name)
+    files = [sorted(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("one", "two")]
+    assert [path.name for path in files[0]] == ["loss.png", "validation_scores.png", "index.html"]
+    assert [path.read_bytes() for path in files[0]] == [path.read_bytes() for path in files[1]]
+    page = (tmp_path / "one/index.html").read_text(encoding="utf-8")
+    for here in (str(tmp_path), str(Path.cwd()), platform.node()):
+        assert here not in page
+
+
+def test_params_are_written_out_but_not_where_it_is_tracked() -> None:
+    text = Page(render(findings())).text
+    for key in ("learning_rate", "num_threads", "n_resamples", "max_seq_length", '"docstrings"'):
+        assert key in text
+    for key in ("experiment_name", "log_model"):
+        assert key not in text
+
+
+def test_the_difference_says_in_words_what_it_means() -> None:
+    def verdicts(difference: float) -> list[str]:
+        text = render(findings(metrics=metrics(difference)))
+        return re.findall(r'class="verdict[^>]*>([^<]+)<', text)
+
+    # Of a loss less is better: where the scores are better, the same difference of the loss is worse.
+    assert verdicts(0.05) == ["better", "better", "worse"]
+    assert verdicts(-0.05) == ["worse", "worse", "better"]
+    assert verdicts(0.01) == ["may be noise"] * 3
+
+
+def test_the_audit_is_shown() -> None:
+    text = " ".join(Page(render(findings())).text.split())
+    assert "3 rows were removed from train." in text
+    assert "rows cut by max_seq_length 5 (10.0%)" in text
+    assert "rows of train that are also in test 1 3" in text
+    assert "Texts that stand with different labels: 1, in 2 rows." in text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda: {"confusions": [], "mistakes": []}, "every test row is right"),
+        (lambda: {"mistakes": []}, "evaluate.n_mistakes is 0"),
+        (lambda: {"audit": audit() | {"warnings": []}}, "Nothing that calls for attention"),
+        (lambda: {"metrics": metrics() | {"rows": {"test": 99, "validation": 1}}}, "These are few rows"),
+        (lambda: {"metrics": metrics() | {"baselines": {}, "versus": {}}}, "This model"),
+        (lambda: {"metrics": _with_accuracy(interval(1.0, 0.0))}, "A range without width"),
+        (lambda: {"metrics": _with_accuracy({"value": None, "low": None, "high": None})}, "no interval"),
+        (lambda: {"mistakes": [Mistake("t:1", ("",), "a", "b", 0.5)]}, "(empty)"),
+    ],
+)
+def test_says_what_is_special(change: Callable[[], dict[str, object]], said: str) -> None:
+    assert said in Page(render(findings(**change()))).text
+
+
+def _with_accuracy(found: dict[str, float | None]) -> dict[str, object]:
+    return metrics() | {"test": metrics()["test"] | {"accuracy": found}}
+
+
+def test_long_texts_are_cut_by_characters() -> None:
+    assert shortened("a" * 10, 10) == "a" * 10
+    assert shortened("a" * 11, 10) == "a" * 9 + "…"
+    assert shortened(" a\n\tb ", 10) == "a b"
+    assert shortened(" " * 1000 + "late", 10) == "…"
+    text = render(findings(mistakes=[Mistake("t:1", ("word " * 100_000,), "a", "b", 0.5)]))
+    assert len(text) < 40_000
