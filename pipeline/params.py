@@ -124,13 +124,13 @@ class Model(Section):
         {
             "model_type": "modernbert",
             "hidden_size": 128,
-            "intermediate_size": 256,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
+            "intermediate_size": 192,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
             "classifier_pooling": "mean",
-            "embedding_dropout": 0.1,
+            "embedding_dropout": 0.4,
             "mlp_dropout": 0.1,
-            "classifier_dropout": 0.1,
+            "classifier_dropout": 0.3,
         },
         description="a model from scratch: model_type, and any value of that model's transformers configuration",
     )
@@ -151,9 +151,9 @@ class Train(Section):
         42, ge=0, le=_MAX_SEED, description="draws the first weights, the order of the rows and the dropout"
     )
     global_batch_size: int = Field(64, ge=1, description="examples a step, however they are cut and spread")
-    num_train_epochs: Number = Field(6.0, gt=0, description="passes over the training rows")
+    num_train_epochs: Number = Field(3.0, gt=0, description="passes over the training rows")
     max_steps: int | None = Field(None, ge=1, description="stop after so many steps instead")
-    learning_rate: Number = Field(2e-3, gt=0, description="the highest; about 2e-5 to 5e-5 for a pretrained model")
+    learning_rate: Number = Field(3e-3, gt=0, description="the highest; about 2e-5 to 5e-5 for a pretrained model")
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="how it falls after the warm-up: linear, cosine or constant"
     )
@@ -163,7 +163,7 @@ class Train(Section):
     adam_beta2: Number = Field(0.999, ge=0, lt=1, description="AdamW's second moment")
     adam_epsilon: Number = Field(1e-8, gt=0, description="AdamW's epsilon")
     max_grad_norm: Number | None = Field(1.0, gt=0, description="longer gradients are cut to this norm; null never")
-    label_smoothing_factor: Number = Field(0.0, ge=0, lt=1, description="share of each target given to all labels")
+    label_smoothing_factor: Number = Field(0.1, ge=0, lt=1, description="share of each target given to all labels")
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="fp32, bf16 (autocast) or fp16 (autocast and loss scaling)"
     )
@@ -188,7 +188,7 @@ class Hardware(Section):
 
     use_cpu: bool = Field(False, description="true keeps off a GPU that is there")
     num_threads: int = Field(
-        2, ge=1, le=1024, description="threads a process; explicit, since it changes the last bits"
+        1, ge=1, le=1024, description="threads a process; explicit, since it changes the last bits"
     )
     micro_batch_tokens: int = Field(
         2048, ge=16, description="padded tokens of one forward and backward; fewer need less memory"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -109,6 +110,8 @@ def test_constraints_pin_every_declared_dependency_within_its_bounds():
 
 def test_constraints_pin_what_the_dependencies_depend_on():
     pinned, seen = pins(), set()
+    if any(metadata.version(name).split("+")[0] != pinned[name] for name in declared() | declared("dev")):
+        pytest.skip("this environment was not installed from constraints.txt")
     open_ends = [(name, needed.extras) for name, needed in (declared() | declared("dev")).items()]
     while open_ends:
         name, extras = open_ends.pop()

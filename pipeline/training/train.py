@@ -66,7 +66,7 @@ def train(params: Params, world: World, checkpoints: Checkpoints, log: Log) -> N
     torch.manual_seed(params.train.seed)
     model = build(params, task, tokenizer).to(world.device).train()  # type: ignore[arg-type]
     if params.hardware.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     scaler = torch.amp.GradScaler(world.device.type, enabled=params.train.precision == "fp16")
     learner = Learner(model, adamw(model, params.train), scaler)
     state = State()

@@ -1,10 +1,6 @@
 """Checkpoints are whole or not there, verified, pruned, and never shared; the fingerprint says whose they are."""
 
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +8,7 @@ import pytest
 import torch
 
 from pipeline.errors import UserError
-from pipeline.params import Evaluate, Hardware, Model, Params, Tokenizer, Tracking, Train
-from pipeline.training.checkpoint import Checkpoints, fingerprint, hold
-from tests.conftest import REPOSITORY
+from pipeline.training.checkpoint import Checkpoints, hold
 
 FILES = ("state.pt", "state.json", "manifest.json")
 
@@ -130,7 +124,7 @@ def test_every_bit_of_the_manifest_counts(checkpoints: Checkpoints) -> None:
     manifest = at(checkpoints, 10) / "manifest.json"
     whole = manifest.read_bytes()
     assert not checkpoints._damage(10)
-    for bit in range(0, 8 * len(whole), 7):
+    for bit in range(0, 8 * len(whole), 23):
         flip(manifest, bit)
         assert checkpoints._damage(10), bit
         manifest.write_bytes(whole)
@@ -198,117 +192,6 @@ def test_folders_of_other_names_are_not_ours(two: Checkpoints) -> None:
     assert two.steps() == [10, 20]
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
-
-
-def die_before_call(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Die before the call of this number to whatever writes, renames or removes; half-way, where it removes."""
-    calls = iter(range(1000))
-
-    def deadly(function: Callable[..., Any]) -> Callable[..., Any]:
-        def called(*arguments: Any, **options: Any) -> Any:
-            if next(calls) == number:
-                if function.__name__ == "rmtree" and Path(arguments[0]).is_dir():
-                    next(Path(arguments[0]).iterdir()).unlink()
-                raise Killed
-            return function(*arguments, **options)
-
-        return called
-
-    writers = [
-        (torch, "save"),
-        (os, "fsync"),
-        (Path, "mkdir"),
-        (Path, "write_text"),
-        (Path, "rename"),
-        (Path, "unlink"),
-    ]
-    for owner, name in [*writers, (shutil, "rmtree")]:
-        monkeypatch.setattr(owner, name, deadly(getattr(owner, name)))
-
-
-def test_a_kill_at_any_call_leaves_a_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken_up = []
-    for number in range(100):
-        checkpoints = Checkpoints(tmp_path / str(number), save_total_limit=2)
-        checkpoints.folder.mkdir()
-        for step in (10, 20):
-            save(checkpoints, step, best_step=step)
-        with monkeypatch.context() as patched:
-            die_before_call(number, patched)
-            try:
-                save(checkpoints, 30, best_step=30)
-                break
-            except Killed:
-                pass
-        found = checkpoints.latest()
-        assert found is not None
-        taken_up.append(found[1]["step"])
-        assert torch.equal(found[0]["model"]["weight"], tensors_of(taken_up[-1])["model"]["weight"])
-        save(checkpoints, 30, best_step=30)
-        assert checkpoints.steps() == [20, 30]
-    # Up to the rename the old one, from there the new one.
-    assert taken_up == sorted(taken_up)
-    assert {*taken_up} == {20, 30}
-
-
-def test_a_kill_while_clearing_leaves_what_can_be_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = []
-    for number in range(100):
-        checkpoints = Checkpoints(tmp_path / str(number), save_total_limit=2)
-        checkpoints.folder.mkdir()
-        for step in (10, 20, 30):
-            save(checkpoints, step, best_step=10)
-        with monkeypatch.context() as patched:
-            die_before_call(number, patched)
-            try:
-                checkpoints.clear()
-                break
-            except Killed:
-                pass
-        found = checkpoints.latest()
-        left.append(found[1]["step"] if found else 0)
-        checkpoints.clear()
-        assert checkpoints.latest() is None
-    assert left == sorted(left, reverse=True)
-    assert {*left} == {30, 20, 10, 0}
-
-
-# A real second process
-
-
-TRAINER = """
-import torch
-from pipeline.training.checkpoint import hold
-with hold("mark", 2) as checkpoints:
-    for step in range(1, 100_000):
-        tensors = {"model": {"weight": torch.full((300, 300), float(step))}}
-        checkpoints.save(step, tensors, {"step": step, "best_step": step})
-        print(step, flush=True)
-"""
-
-
-def test_a_second_trainer_is_refused_until_the_first_is_killed_and_then_goes_on(folder: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen([sys.executable, "-c", TRAINER], stdout=subprocess.PIPE, text=True, env=environment) as first:
-        assert first.stdout is not None
-        assert first.stdout.readline() == "1\n"
-        with pytest.raises(UserError, match=f"process {first.pid} on {os.uname().nodename}"), hold("mark", 2):
-            pass
-        with hold("another experiment", 2) as checkpoints:
-            assert checkpoints.latest() is None
-        first.kill()
-        told = [1, *map(int, first.stdout.read().split())]
-    with hold("mark", 2) as checkpoints:
-        found = checkpoints.latest()
-    assert found is not None
-    tensors, state = found
-    # The last one that was told may be followed by one that was not.
-    assert state["step"] - told[-1] in (0, 1)
-    assert torch.equal(tensors["model"]["weight"], torch.full((300, 300), float(state["step"])))
-
-
 # Pruning
 
 
@@ -364,94 +247,3 @@ def test_checkpoints_lie_in_the_project_that_a_copy_was_made_of(
     monkeypatch.setenv("DVC_ROOT", str(home))
     with hold("mark", 2) as checkpoints:
         assert checkpoints.folder == home.resolve() / ".reprise" / "checkpoints" / "mark"
-
-
-# The fingerprint
-
-DVC_YAML = """
-stages:
-  train:
-    cmd: python -m stages.train
-    params: [task, tokenizer, model, train]
-    deps: [constraints.txt, data/tokenized, data/models, code.py]
-    outs: [models/best]
-"""
-
-
-@pytest.fixture
-def project_folder(folder: Path) -> Path:
-    """A project whose train stage depends on a pin, data, a model and code; and a model elsewhere."""
-    (folder / "dvc.yaml").write_text(DVC_YAML)
-    (folder / "constraints.txt").write_text("torch==1\n")
-    (folder / "code.py").write_text("x = 1\n")
-    for name in ("data/tokenized/train.arrow", "data/models/tiny/model.safetensors", "elsewhere/model.safetensors"):
-        (folder / name).parent.mkdir(parents=True)
-        (folder / name).write_bytes(b"bytes")
-    return folder
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        Params(train=Train(seed=43)),
-        Params(train=Train(learning_rate=1e-3)),
-        Params(tokenizer=Tokenizer(max_seq_length=32)),
-        Params(model=Model(config={"model_type": "bert"})),
-        Params(model=Model(config=None, model_name_or_path="org/name", model_revision="a")),
-    ],
-)
-def test_params_of_the_stage_change_the_fingerprint(project_folder: Path, changed: Params) -> None:
-    assert fingerprint(changed) != fingerprint(Params())
-
-
-def test_what_train_does_not_depend_on_leaves_the_fingerprint(project_folder: Path) -> None:
-    changed = Params(
-        hardware=Hardware(num_threads=1, save_steps=3),
-        tracking=Tracking(run_name="x"),
-        evaluate=Evaluate(n_resamples=200),
-    )
-    assert fingerprint(changed) == fingerprint(Params())
-    (project_folder / "README.md").write_text("new")
-    (project_folder / "data" / "tokenized" / "__pycache__").mkdir()
-    assert fingerprint(changed) == fingerprint(Params())
-
-
-@pytest.mark.parametrize(
-    "file", ["constraints.txt", "code.py", "data/tokenized/train.arrow", "data/models/tiny/model.safetensors"]
-)
-def test_every_dependency_changes_the_fingerprint(project_folder: Path, file: str) -> None:
-    before = fingerprint(Params())
-    flip(project_folder / file, 3)
-    assert fingerprint(Params()) != before
-
-
-@pytest.mark.parametrize("absolute", [True, False])
-def test_a_model_folder_anywhere_counts_by_its_content(project_folder: Path, absolute: bool) -> None:
-    name = str(project_folder / "elsewhere") if absolute else "./elsewhere"
-    params = Params(model=Model(config=None, model_name_or_path=name))
-    before = fingerprint(params)
-    flip(project_folder / "elsewhere" / "model.safetensors", 3)
-    assert fingerprint(params) != before
-
-
-def test_a_tokenizer_folder_anywhere_counts_by_its_content(project_folder: Path) -> None:
-    params = Params(tokenizer=Tokenizer(tokenizer_name="./elsewhere"))
-    before = fingerprint(params)
-    flip(project_folder / "elsewhere" / "model.safetensors", 3)
-    assert fingerprint(params) != before
-
-
-def test_the_revision_of_a_hub_model_counts(project_folder: Path) -> None:
-    marks = {
-        fingerprint(Params(model=Model(config=None, model_name_or_path="org/name", model_revision=revision)))
-        for revision in (None, "a", "b")
-    }
-    assert len(marks) == 3
-
-
-def test_another_version_of_torch_changes_the_fingerprint(
-    project_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = fingerprint(Params())
-    monkeypatch.setattr("pipeline.training.checkpoint.version", lambda package: f"{package} 99")
-    assert fingerprint(Params()) != before
