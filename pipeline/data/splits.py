@@ -32,8 +32,6 @@ def cut(splits: Mapping[str, pa.Table], data: Data) -> dict[str, pa.Table]:
         return {split: splits[split] for split in project.SPLITS}
     percentages = {"validation": data.validation_split_percentage, "test": data.test_split_percentage}
     shares = {split: percentages[split] / 100 for split in missing}
-    if sum(shares.values()) >= 1:
-        raise UserError("data: validation_split_percentage and test_split_percentage leave no rows for training")
     labels = rows.label_column(train, data.label_column_name)
     elsewhere = {key for split, table in splits.items() if split != "train" for key in _keys(table, data)}
     split_of = _assign(_keys(train, data), labels, shares, elsewhere)
