@@ -32,9 +32,10 @@ def main(stage: Callable[[Params], None]) -> None:
             print("The outputs of the last good run come back with: dvc checkout", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; dvc repro goes on from here", file=sys.stderr)
+        print(f"{name}: interrupted; dvc repro goes on from the last checkpoint", file=sys.stderr)
         sys.exit(_INTERRUPTED)
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
+    print("terminated; dvc repro goes on from the last checkpoint", file=sys.stderr)
     sys.exit(_TERMINATED)

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline import environment
 
 environment.prepare()
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # test processes side by side, each with one thread
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
 
 import numpy as np

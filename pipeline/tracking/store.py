@@ -197,7 +197,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         location = None if is_server(client.tracking_uri) else artifacts().as_uri()
-        # The tag opens the pages for training runs; without it MLflow guesses, at times those for language-model apps.
+        # MLflow's own word for experiments that train models; the bare address opens its other pages all the same.
         kind = {"mlflow.experimentKind": "custom_model_development"}
         try:
             return str(client.create_experiment(name, artifact_location=location, tags=kind))
