@@ -117,9 +117,6 @@ class Model(Section):
         description="a pretrained model: a folder (data/models/...) or a hub name; null trains from scratch",
     )
     model_revision: str | None = Field(None, description="the commit or tag of a hub model; set it to be reproducible")
-    trust_remote_code: bool = Field(
-        False, description="run code that comes with a hub model; only for sources you trust"
-    )
     config: dict[str, Any] | None = Field(
         {
             "model_type": "modernbert",

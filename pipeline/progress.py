@@ -45,14 +45,27 @@ class Bar:
         return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"
 
 
+# The bars that are drawn now: two drawings at once would fight for the terminal's last lines.
+_drawn: list[Progress] = []
+
+
 @contextmanager
 def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
-    """A bar over `total` pieces, of which `done` were done before (a resumed run)."""
+    """A bar over `total` pieces, of which `done` were done before (a resumed run); inside another one, below it."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Bar(title, total, console, None, None, done, done)
         return
+    if _drawn:
+        task = _drawn[0].add_task(title, total=total, completed=done, note="")
+        yield Bar(title, total, _drawn[0].console, _drawn[0], task, done, done)
+        _drawn[0].remove_task(task)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        task = progress.add_task(title, total=total, completed=done, note="")
-        yield Bar(title, total, console, progress, task, done, done)
+        _drawn.append(progress)
+        try:
+            task = progress.add_task(title, total=total, completed=done, note="")
+            yield Bar(title, total, console, progress, task, done, done)
+        finally:
+            _drawn.clear()

@@ -28,8 +28,8 @@ def check(params: Params) -> None:
     for table in heads.values():
         task.check_columns(table, params.data)
     if not embedded and all(len(table) < _ROWS for table in heads.values()):
-        # The heads are all there is, so the labels of the splits can be compared, too.
-        task.fit(splits.cut(heads, params.data), params.data)
+        # The heads are all there is: what prepare will do with them can be tried.
+        task.prepare(splits.cut(heads, params.data), params.data)
     for warning in model.check(params, task):
         print(f"check: warning: {warning}")
     project.CHECKED.write_text("params.yaml, data and model were checked\n", encoding="utf-8")

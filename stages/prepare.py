@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 
 from pipeline import project
 from pipeline.data import sources, splits
-from pipeline.data.audit import audit, decontaminate
+from pipeline.data.audit import audit
 from pipeline.params import Params
 from pipeline.tasks import find
 from stages.run import main
@@ -15,9 +15,7 @@ from stages.run import main
 def prepare(params: Params) -> None:
     """Write data/prepared: the splits as Parquet, the list of labels, and the audit."""
     tables = splits.cut(sources.read(params.data), params.data)
-    task = find(params.task).fit(tables, params.data)
-    before = {split: task.rows(table, params.data) for split, table in tables.items()}
-    rows = decontaminate(before) if params.data.decontaminate_train else before
+    task, before, rows = find(params.task).prepare(tables, params.data)
     found = audit(before, rows, task.labels)
 
     project.PREPARED.mkdir(parents=True, exist_ok=True)

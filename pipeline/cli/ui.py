@@ -41,10 +41,11 @@ def command(port: int | None, no_open: bool) -> None:
     if store.is_server(uri):
         _show(f"{store.shown()}{page}", no_open)
         return
-    with _stopped_by_signals(), _server(uri, store.artifacts(), port or _free_port()) as address:
+    with _stopped_by_signals(), _server(uri, store.artifacts(), port or _free_port()) as (address, process):
         _show(f"{address}{page}", no_open)
         click.echo("Ctrl-C stops it.")
-        signal.pause()
+        # Only a signal is a good end: it leaves this block from within `wait`.
+        raise _failure(f"MLflow's server ended by itself (exit code {process.wait()})")
 
 
 def _page(experiment_name: str) -> str:
@@ -95,11 +96,11 @@ def _stopped_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _server(uri: str, artifacts: Path, port: int) -> Iterator[str]:
-    """The address of an MLflow server over the database; the server ends, with all its processes, with the block."""
+def _server(uri: str, artifacts: Path, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """An MLflow server over the database, and its address; it ends, with all its processes, with the block."""
     if _taken(port):
         raise UserError(f"Port {port} is in use. Choose another: reprise ui --port N")
-    log = project.state() / "mlflow-server.log"
+    log = _log()
     log.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1"]
     # The artifacts are files that the server may read where they lie; nothing is uploaded through it.
@@ -115,8 +116,8 @@ def _server(uri: str, artifacts: Path, port: int) -> Iterator[str]:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, start_new_session=True)
     try:
         address = f"http://{_HOST}:{port}"
-        _wait(address, process, log)
-        yield address
+        _wait(address, process)
+        yield address, process
     finally:
         _end(process)
 
@@ -126,7 +127,7 @@ def _taken(port: int) -> bool:
         return probe.connect_ex((_HOST, port)) == 0
 
 
-def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
     click.echo("Starting MLflow ...")
     # A proxy in the environment must not be asked for our own machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -137,8 +138,17 @@ def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
             return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
-    last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
-    raise UserError("\n".join(["MLflow's server did not start. Its last lines:", *last, f"All of them: {log}"]))
+    raise _failure("MLflow's server did not start")
+
+
+def _log() -> Path:
+    return project.state() / "mlflow-server.log"
+
+
+def _failure(what: str) -> UserError:
+    """What went wrong with the server, and its last words."""
+    last = _log().read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
+    return UserError("\n".join([f"{what}. Its last lines:", *last, f"All of them: {_log()}"]))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,17 @@ def read_parquet(path: Path, short: str, wanted: Mapping[str, str], limit: int |
     try:
         parquet = pq.ParquetFile(path if content is None else pa.BufferReader(content))
         columns = rows.kept(name, rows.distinct(name, parquet.schema_arrow.names), wanted, limit is not None)
-        groups = range(parquet.num_row_groups)
-        table = parquet.read_row_groups(list(groups if limit is None else groups[:1]), columns)
+        table = parquet.read_row_groups(_first_groups(parquet.metadata, limit), columns)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{name}: is no intact Parquet file ({str(error).splitlines()[0]})") from None
     return with_ids(name, short, table.slice(0, limit))
+
+
+def _first_groups(metadata: pq.FileMetaData, limit: int | None) -> list[int]:
+    """The row groups that the first `limit` rows lie in: fewer rows than that are then all rows of the file."""
+    groups = range(metadata.num_row_groups)
+    begins = accumulate((metadata.row_group(group).num_rows for group in groups), initial=0)
+    return [group for group, begin in zip(groups, begins, strict=False) if limit is None or begin < limit]
 
 
 def from_dataset(dataset: Any, name: str, short: str, wanted: Mapping[str, str], limit: int | None) -> pa.Table:

@@ -15,6 +15,8 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from pipeline.data.audit import decontaminate
+from pipeline.errors import UserError
 from pipeline.params import Data
 
 _LABELS = "labels.json"
@@ -73,6 +75,25 @@ class Task(ABC):
             UserError: a column is missing, a label is null or empty, there are fewer than two labels, or a label of
                 validation or test never occurs in training.
         """
+
+    @classmethod
+    def prepare(
+        cls, splits: Mapping[str, pa.Table], data: Data
+    ) -> tuple[Self, dict[str, pa.Table], dict[str, pa.Table]]:
+        """The task, its rows by split, and the same without what training shares with the evaluation splits.
+
+        Raises:
+            UserError: as in `fit` and `rows`, or a label has no training row left.
+        """
+        task = cls.fit(splits, data)
+        before = {split: task.rows(table, data) for split, table in splits.items()}
+        after = decontaminate(before) if data.decontaminate_train else before
+        if lost := set(range(len(task.labels))) - set(after["train"]["label"].to_pylist()):
+            raise UserError(
+                f"data.decontaminate_train: all training rows of the label '{task.labels[min(lost)]}' stand in "
+                "validation or test, too, so none is left.\nAdd other rows with it, or set the key to false."
+            )
+        return task, before, after
 
     @abstractmethod
     def rows(self, table: pa.Table, data: Data) -> pa.Table:

@@ -162,12 +162,11 @@ class TextClassification(Task):
 
         texts, unseen = _joined(train), _joined(evaluation)
         labels, target = train["label"].to_numpy(), evaluation["label"].to_numpy()
-        methods = {
-            "majority class": DummyClassifier(strategy="prior"),
-            "TF-IDF + logistic regression": make_pipeline(
-                TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1000)
-            ),
-        }
+        methods = {"majority class": DummyClassifier(strategy="prior")}
+        vectorizer = TfidfVectorizer(sublinear_tf=True)
+        if any(map(vectorizer.build_analyzer(), texts)):  # texts of emoji alone have no words to count
+            regression = LogisticRegression(C=10.0, max_iter=1000)
+            methods["TF-IDF + logistic regression"] = make_pipeline(vectorizer, regression)
         found = {}
         for name, method in methods.items():
             probabilities = method.fit(texts, labels).predict_proba(unseen)

@@ -7,11 +7,14 @@ import subprocess
 from importlib import metadata
 from pathlib import PurePosixPath
 
+from pipeline import project
 from pipeline.params import Params
 from pipeline.tracking.values import without_secrets
 
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "mlflow", "dvc")
 _GIT_SECONDS = 30
+# DVC and the stages write these while a run goes on, so they say nothing about what the run was made from.
+_WRITTEN_BY_RUNS = ("dvc.lock", project.TRAIN_METRICS.parent.as_posix())
 
 
 def facts() -> dict[str, str]:
@@ -52,12 +55,14 @@ def versions() -> dict[str, str]:
 def git() -> dict[str, str]:
     """Tags for commit, branch, remote, and whether files differ from the commit; empty where git has no say.
 
+    A run's own dvc.lock and metrics/ do not count as a difference.
     dvc.yaml must be tracked: a release unpacked inside some other repository has nothing to do with its commits.
     """
     if _git("ls-files", "--error-unmatch", "dvc.yaml") is None:
         return {}
     commit, branch = _git("rev-parse", "--verify", "HEAD"), _git("symbolic-ref", "--short", "HEAD")
-    changes, remote = _git("status", "--porcelain", "--", "."), _git("remote", "get-url", "origin")
+    others = (f":(exclude){path}" for path in _WRITTEN_BY_RUNS)
+    changes, remote = _git("status", "--porcelain", "--", ".", *others), _git("remote", "get-url", "origin")
     found = {
         "mlflow.source.git.commit": commit,
         "mlflow.source.git.branch": branch,

@@ -31,6 +31,8 @@ from pipeline.world import World
 Log = Callable[[int, dict[str, float]], None]
 """Told of the metrics of a step: `train/loss`, `validation/accuracy`, ..."""
 
+_MAX_IDS = 20
+
 
 @dataclass
 class State:
@@ -66,6 +68,10 @@ def train(params: Params, world: World, checkpoints: Checkpoints, log: Log) -> N
     torch.manual_seed(params.train.seed)
     model = build(params, task, tokenizer).to(world.device).train()  # type: ignore[arg-type]
     if params.hardware.gradient_checkpointing:
+        if not model.supports_gradient_checkpointing:
+            raise UserError(
+                f"hardware.gradient_checkpointing: a {model.config.model_type} model cannot do it. Set it to false."
+            )
         model.activation_checkpointing_enable({"use_reentrant": False})
     scaler = torch.amp.GradScaler(world.device.type, enabled=params.train.precision == "fp16")
     learner = Learner(model, adamw(model, params.train), scaler)
@@ -115,18 +121,19 @@ def _learn(
             if not (logs or evaluates or saves):
                 continue
             _read(state, unread, plan, learner.scaler)
-            if logs:
-                point = _train_point(state, step)
-                log(step.number, {f"train/{name}": value for name, value in point.items()})
-                log(step.number, {"train/tokens_per_second": pace.read(step, point["loss"])})
             if evaluates:
                 predictions = predict(learner.model, task, unseen, world, hardware.micro_batch_tokens, "validate")
                 scores = task.scores(predictions)
                 log(step.number, {f"validation/{name}": value for name, value in scores.items()})
                 _note_scores(state, scores, settings.metric_for_best_model)
+            stops = state.waited >= patience
+            if logs or stops:
+                point = _train_point(state, step)
+                log(step.number, {f"train/{name}": value for name, value in point.items()})
+                log(step.number, {"train/tokens_per_second": pace.read(step, point["loss"])})
             if saves or state.best_step == step.number:
                 checkpoints.save(step.number, learner.tensors(), asdict(state))
-            if state.waited >= patience:
+            if stops:
                 progress.say(f"train: no better {settings.metric_for_best_model} for {state.waited} evaluations: done")
                 return
 
@@ -142,11 +149,13 @@ def _read(state: State, unread: list[Step], plan: BatchPlan, scaler: torch.amp.G
         overflow = scaler.is_enabled() and scaler.get_scale() >= 1
         if not math.isfinite(loss) or not (math.isfinite(norm) or overflow):
             indices = plan.indices(step.number - 1)
-            ids = pq.read_table(project.PREPARED / "train.parquet", columns=["id"])["id"].take(sorted(indices))
+            ids = pq.read_table(project.PREPARED / "train.parquet", columns=["id"])["id"]
+            named = ids.take(sorted(indices)[:_MAX_IDS]).to_pylist()
+            more = f" and {len(indices) - _MAX_IDS} more" if len(indices) > _MAX_IDS else ""
             raise UserError(
                 f"The loss or its gradient is not finite at step {step.number} (loss {loss}, gradient norm {norm}); "
                 f"the weights are those of step {step.number - 1}.\n"
-                f"Its examples: {', '.join(ids.to_pylist())}\n"
+                f"Its examples: {', '.join(named)}{more}\n"
                 "Look at them, or lower train.learning_rate, or use train.precision: fp32."
             )
     state.step = unread[-1].number
@@ -167,6 +176,7 @@ def _note_scores(state: State, scores: dict[str, float], metric: str) -> None:
     """Keep the scores of an evaluation, and whether they are the best so far."""
     state.validation_curve.append({"step": state.step, **scores})
     score = -scores[metric] if metric == "loss" else scores[metric]
+    score = score if math.isfinite(score) else -math.inf
     if state.best_step is None or score > state.best_score:
         state.best_step, state.best_score, state.waited = state.step, score, 0
     else:

@@ -3,6 +3,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 import webbrowser
 from pathlib import Path
@@ -115,6 +116,47 @@ def test_a_server_that_does_not_start_shows_its_last_lines(home: Path, monkeypat
     monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(UserError, match=r"(?s)did not start.*\n20\nno server today\nAll of them: .*mlflow-server\.log"):
         call()
+
+
+def in_place_of_mlflow(home: Path, monkeypatch: pytest.MonkeyPatch, then: str) -> None:
+    """A server that starts at once, answers that it is healthy, and does what `then` says."""
+    code = home / "server.py"
+    code.write_text(
+        "import os, signal, sys, time\n"
+        "from http.server import BaseHTTPRequestHandler, HTTPServer\n"
+        "class Healthy(BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200)\n"
+        "        self.end_headers()\n"
+        "port = int(sys.argv[sys.argv.index('--port') + 1])\n"
+        "HTTPServer(('127.0.0.1', port), Healthy).handle_request()\n"
+        "open('server.pid', 'w').write(str(os.getpid()))\n"
+        f"{then}\n"
+    )
+    program = home / "python"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{code}" "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(store, "find_experiment", lambda name: "1")
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+def test_a_server_that_ends_by_itself_is_noticed(home: Path, monkeypatch: pytest.MonkeyPatch):
+    in_place_of_mlflow(home, monkeypatch, "sys.exit('out of memory')")
+    # Where the end is not noticed, Ctrl-C comes after a while, and the command ends without an error.
+    patience = threading.Timer(30, os.kill, (os.getpid(), signal.SIGINT))
+    patience.start()
+    try:
+        with pytest.raises(UserError, match=r"(?s)ended by itself \(exit code 1\)\..*\nout of memory\nAll of them: "):
+            call()
+    finally:
+        patience.cancel()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_every_way_to_stop_it_is_a_good_end(number: signal.Signals, home: Path, monkeypatch: pytest.MonkeyPatch):
+    in_place_of_mlflow(home, monkeypatch, f"time.sleep(0.5); os.kill(os.getppid(), {number:d}); time.sleep(60)")
+    assert call().splitlines()[-2:] == ["Ctrl-C stops it.", "MLflow's pages are closed."]
+    assert not psutil.pid_exists(int((home / "server.pid").read_text()))
 
 
 @pytest.mark.parametrize(

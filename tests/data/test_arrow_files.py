@@ -36,6 +36,15 @@ def test_a_look_takes_the_first_rows_and_all_columns(tmp_path: Path) -> None:
     assert len(table) == 2
 
 
+@pytest.mark.parametrize(("limit", "rows"), [(50_000, 3000), (2500, 2500), (2000, 2000), (None, 3000)])
+def test_a_look_goes_on_past_the_first_row_group(limit: int | None, rows: int, tmp_path: Path) -> None:
+    labels = pa.array([row // 1000 for row in range(3000)])
+    pq.write_table(pa.table({"text": labels.cast(pa.string()), "label": labels}), tmp_path / "x.parquet", 1000)
+    table = read_file(tmp_path / "x.parquet", wanted=WANTED, limit=limit)
+    assert table["label"].to_pylist() == labels.to_pylist()[:rows]
+    assert table["id"][-1].as_py() == f"x.parquet#{rows}"
+
+
 def test_a_compressed_parquet_file_reads_like_the_plain_one(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet.gz"
     path.write_bytes(gzip.compress(parquet(tmp_path).read_bytes()))

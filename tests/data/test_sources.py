@@ -2,6 +2,7 @@ from pathlib import Path
 
 import datasets
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.data import docstrings, rows, sources
@@ -25,6 +26,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def given(**values: object) -> Data:
     return Data.model_validate({"dataset_name": None, "train_file": "data/raw/train.csv", **values})
+
+
+def test_the_head_of_a_parquet_file_with_fewer_rows_is_the_whole_file() -> None:
+    labels = [name for name in "abc" for _ in range(1000)]
+    pq.write_table(pa.table({"text": labels, "label": labels}), RAW / "train.parquet", row_group_size=1000)
+    assert sources.head(given(train_file="data/raw/train.parquet"), rows=50_000)["train"]["label"].to_pylist() == labels
 
 
 def error_of(data: Data) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -14,7 +15,7 @@ from pipeline import project
 from pipeline.data.store import Store
 from pipeline.errors import UserError
 from pipeline.model import build
-from pipeline.params import Params
+from pipeline.params import Data, Params
 from pipeline.tasks import find, names
 from pipeline.tasks.base import Task
 
@@ -117,6 +118,27 @@ def test_a_saved_task_loads_as_it_was(task: Task, tmp_path: Path) -> None:
     odd = replace(task, labels=('"quoted"', "naïve ☃", "a\nb"))
     odd.save(tmp_path)
     assert type(task).load(tmp_path) == odd
+
+
+def test_texts_without_words_leave_a_baseline_out(task: Task) -> None:
+    rows = pq.read_table(project.PREPARED / "train.parquet")
+    signs = rows.set_column(1, "text", [["☃"] * len(rows)])
+    assert 1 <= len(task.baselines(signs, signs)) < len(task.baselines(rows, rows))
+
+
+def test_a_label_that_decontamination_empties_is_an_error(folder: Path) -> None:
+    def table(split: str, texts: list[str], labels: list[str]) -> pa.Table:
+        return pa.table({"id": [f"{split}#{n}" for n in range(len(texts))], "text": texts, "label": labels})
+
+    splits = {
+        "train": table("train", ["one", "two", "three"], ["a", "a", "b"]),
+        "validation": table("validation", ["four"], ["a"]),
+        "test": table("test", ["THREE"], ["b"]),
+    }
+    with pytest.raises(UserError, match="training rows of the label 'b' stand in validation or test"):
+        find("text-classification").prepare(splits, Data())
+    _, before, after = find("text-classification").prepare(splits, Data(decontaminate_train=False))
+    assert before is after
 
 
 def test_an_unknown_task_names_the_nearest() -> None:

@@ -41,6 +41,20 @@ def test_git_tells_commit_branch_and_whether_files_differ(repository: Path):
     assert lineage.git()["reprise.git.dirty"] == "true"
 
 
+def test_what_a_run_itself_writes_does_not_make_its_commit_dirty(repository: Path):
+    metrics = repository / "metrics"
+    metrics.mkdir()
+    (metrics / "train.json").write_text("{}\n")
+    git("add", "metrics")
+    git("commit", "-qm", "second")
+    (metrics / "train.json").write_text('{"steps": 3}\n')
+    (metrics / "evaluation.json").write_text("{}\n")
+    (repository / "dvc.lock").write_text("schema: '2.0'\n")
+    assert lineage.git()["reprise.git.dirty"] == "false"
+    (repository / "dvc.yaml").write_text("stages: {}  # changed\n")
+    assert lineage.git()["reprise.git.dirty"] == "true"
+
+
 def test_a_detached_head_has_a_commit_but_no_branch(repository: Path):
     git("checkout", "-q", "--detach")
     found = lineage.git()

@@ -98,7 +98,7 @@ def test_hardware_changes_neither_steps_nor_examples(tokenized: Path, tiny_param
 
 
 def test_early_stopping_ends_after_evaluations_without_a_better_score(tokenized: Path, tiny_params: Params) -> None:
-    params = changed(tiny_params, learning_rate=1e-12, eval_steps=2, early_stopping_patience=3)
+    params = changed(tiny_params, learning_rate=1e-12, eval_steps=2, early_stopping_patience=3, logging_steps=100)
     logged = run(params)
     assert max(step for step, _ in logged) == 8
     result = json.loads(project.TRAIN_METRICS.read_text())
