@@ -103,7 +103,7 @@ def test_versions_are_read_from_what_is_installed_and_no_package_is_imported():
 @pytest.mark.parametrize(
     ("params", "name"),
     [
-        (Params(), "lr 0.002 bs 64 modernbert docstrings"),
+        (Params(train=Train(learning_rate=0.002)), "lr 0.002 bs 64 modernbert docstrings"),
         (
             Params(
                 data=Data(dataset_name=None, train_file="data/raw/reviews.csv.gz"),
@@ -112,8 +112,16 @@ def test_versions_are_read_from_what_is_installed_and_no_package_is_imported():
             ),
             "lr 2e-05 bs 32 mini-lm reviews",
         ),
-        (Params(data=Data(dataset_name=None, train_file="data/raw/sst2/train.tsv")), "lr 0.002 bs 64 modernbert sst2"),
-        (Params(data=Data(dataset_name=None, train_file="data/raw/train.tsv")), "lr 0.002 bs 64 modernbert train"),
+        (
+            Params(
+                data=Data(dataset_name=None, train_file="data/raw/sst2/train.tsv"), train=Train(learning_rate=0.002)
+            ),
+            "lr 0.002 bs 64 modernbert sst2",
+        ),
+        (
+            Params(data=Data(dataset_name=None, train_file="data/raw/train.tsv"), train=Train(learning_rate=0.002)),
+            "lr 0.002 bs 64 modernbert train",
+        ),
         (Params(tracking=Tracking(run_name="mine")), "mine"),
     ],
 )
