@@ -47,10 +47,10 @@ def test_a_run_says_what_it_is(client: MlflowClient, home: Path, monkeypatch: py
     found = stored(client, run)
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "ripe-fig"
-    assert found.data.params["train.learning_rate"] == "0.002"
+    assert found.data.params["train.learning_rate"] == str(Params().train.learning_rate)
     tags = found.data.tags
     assert tags["reprise.input.data/tokenized"] == DIGEST
-    assert (tags["reprise.device"], tags["reprise.threads"]) == ("cpu", "2")
+    assert (tags["reprise.device"], tags["reprise.threads"]) == ("cpu", str(Params().hardware.num_threads))
     assert (tags["team"], tags["via"]) == ("blue", "http://host")
     assert tags["mlflow.note.content"].startswith("**text-classification**")
     assert found.info.user_id == tags["mlflow.user"]
@@ -107,9 +107,9 @@ def test_a_run_that_is_gone_on_with_gets_no_point_twice(client: MlflowClient, ho
     assert found.info.status == "FINISHED"
     assert "reprise.error" not in found.data.tags
     # MLflow keeps the first value of a param; that another one was used from here on stands beside it.
-    assert found.data.params["hardware.num_threads"] == "2"
+    assert found.data.params["hardware.num_threads"] == str(Params().hardware.num_threads)
     assert found.data.tags["reprise.changed.hardware.num_threads"] == "4"
-    assert found.data.tags["reprise.threads"] == "2"
+    assert found.data.tags["reprise.threads"] == str(Params().hardware.num_threads)
 
 
 @pytest.mark.parametrize("gone", ["unknown", "deleted"])

@@ -14,7 +14,7 @@ from pipeline.tracking import values
 
 def test_params_are_flat_and_spelled_as_in_the_file():
     flat = values.flatten(Params().model_dump(mode="json"))
-    assert flat["train.learning_rate"] == "0.002"
+    assert flat["train.learning_rate"] == str(Params().train.learning_rate)
     assert flat["train.adam_epsilon"] == "1e-08"
     assert flat["data.train_file"] == "null"
     assert flat["data.text_column_names"] == '["text"]'
