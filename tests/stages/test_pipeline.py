@@ -140,7 +140,7 @@ def test_what_is_outside_the_experiment_reruns_nothing(copy: Path) -> None:
 def test_what_is_inside_reruns_what_it_must(copy: Path) -> None:
     edit(copy, train={"learning_rate": 1e-3})
     assert changed_stages(copy) == ["check", "evaluate", "train"]
-    edit(copy, train={"learning_rate": 2e-3})
+    edit(copy, train={"learning_rate": Train().learning_rate})
     assert changed_stages(copy) == []
     loop = copy / "pipeline/training/loop.py"
     loop.write_text(loop.read_text() + "# changed\n")
