@@ -153,6 +153,12 @@ def make_tokenizer(params: Params, texts: Iterable[str]) -> PreTrainedTokenizerB
 def _located(name: str, key: str) -> str:
     """The folder or the hub name; what looks like a folder but is none is an error, not a question to the hub."""
     folder = Path(name).expanduser()
+    for output in (project.BEST_MODEL, project.TOKENIZED):
+        if folder.resolve().is_relative_to(output.resolve()):
+            raise UserError(
+                f"{key}: {name} is an output, which DVC deletes before it is made again.\n"
+                f"Copy it first: cp -r {name} data/models/NAME, and name the copy."
+            )
     if folder.is_dir():
         return str(folder)
     if folder.is_absolute() or name.startswith((".", "~", "data/")) or name.count("/") > 1:
