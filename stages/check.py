@@ -1,8 +1,9 @@
 """Look at everything that can be wrong before DVC deletes the outputs of an earlier run."""
 
-from pipeline import model, project
+from pipeline import project
 from pipeline.data import sources, splits
 from pipeline.errors import UserError, did_you_mean
+from pipeline.model.check import check as check_model
 from pipeline.params import Params
 from pipeline.tasks import find
 from stages.run import main
@@ -30,7 +31,7 @@ def check(params: Params) -> None:
     if not embedded and all(len(table) < _ROWS for table in heads.values()):
         # The heads are all there is: what prepare will do with them can be tried.
         task.prepare(splits.cut(heads, params.data), params.data)
-    for warning in model.check(params, task):
+    for warning in check_model(params, task):
         print(f"check: warning: {warning}")
     project.CHECKED.write_text("params.yaml, data and model were checked\n", encoding="utf-8")
 

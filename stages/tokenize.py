@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 
 from pipeline import project
 from pipeline.data import store
-from pipeline.model import make_tokenizer, model_digest
+from pipeline.model.origin import digests
+from pipeline.model.tokenizer import make_tokenizer
 from pipeline.params import Params
 from pipeline.progress import bar
 from pipeline.tasks import find
@@ -29,7 +30,7 @@ def tokenize(params: Params) -> None:
         store.write(path, (task.encode(rows, tokenizer, max_seq_length) for rows in _tables(split)))
         cut[split] = store.Store(path).truncation()
     # The content of a pretrained model: train runs again when this changes, and not for another file in data/models.
-    (project.TOKENIZED / "model.json").write_text(json.dumps(model_digest(params), indent=2) + "\n", encoding="utf-8")
+    (project.TOKENIZED / "model.json").write_text(json.dumps(digests(params), indent=2) + "\n", encoding="utf-8")
     (project.TOKENIZED / "truncation.json").write_text(json.dumps(cut, indent=2) + "\n", encoding="utf-8")
 
 

@@ -57,19 +57,21 @@ def _experiment_name(path: Path) -> str:
 
 def _fine_tuning(params: Params, found: Found, name: str) -> Params:
     # Imported here: torch takes seconds, and nothing else of this command needs it.
-    from pipeline import model as models
     from pipeline import tasks
+    from pipeline.model.check import check
+    from pipeline.model.config import load_config, positions
+    from pipeline.model.tokenizer import load_tokenizer
 
     chosen = Model(model_name_or_path=name, config=None)
     params = params.model_copy(update={"model": chosen})
-    config, encoder = models.load_config(chosen), models.load_tokenizer(params)
+    config, encoder = load_config(chosen), load_tokenizer(params)
     assert encoder is not None, "a pretrained model brings its tokenizer"
     found.why["model.model_name_or_path"] = f"a {config.model_type} model, with its own tokenizer"
-    length = _max_seq_length(found, encoder, models.positions(config) or _LONGEST)
+    length = _max_seq_length(found, encoder, positions(config) or _LONGEST)
     train = Train().model_copy(update={"learning_rate": 5e-5, "num_train_epochs": 3, "global_batch_size": 32})
     found.why["train.learning_rate"] = found.why["train.num_train_epochs"] = "usual for a pretrained model"
     params = params.model_copy(update={"tokenizer": Tokenizer(max_seq_length=length), "train": train})
-    found.notes += models.check(params, tasks.find(params.task))
+    found.notes += check(params, tasks.find(params.task))
     if Path(name).is_absolute():
         found.notes.append(
             "the model's path holds on this machine only. To take it into the project:\n"

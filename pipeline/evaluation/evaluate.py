@@ -20,7 +20,7 @@ from pipeline.evaluation.predict import predict
 from pipeline.evaluation.report import Findings
 from pipeline.evaluation.statistics import Resampled, intervals, resample, versus
 from pipeline.evaluation.verdict import strongest
-from pipeline.model import load
+from pipeline.model.export import load
 from pipeline.params import Evaluate, Params
 from pipeline.progress import bar
 from pipeline.tasks import find

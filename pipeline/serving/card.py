@@ -11,7 +11,7 @@ from pipeline.errors import UserError, did_you_mean
 
 @dataclass(frozen=True)
 class Card:
-    """What `pipeline.model.export` says of a model.
+    """What `pipeline.model.export.export` says of a model.
 
     Attributes:
         task: the name of the task that it was trained for.

@@ -11,10 +11,10 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline import model as models
 from pipeline import project, tasks
 from pipeline.data.batches import micro_batches
 from pipeline.errors import UserError, did_you_mean
+from pipeline.model import export
 from pipeline.params import Hardware
 from pipeline.serving import card
 from pipeline.tasks.base import Task
@@ -57,7 +57,7 @@ class Predictor:
         try:
             config = AutoConfig.from_pretrained(folder)
             task = tasks.find(found.task)(tuple(config.id2label[place] for place in range(len(config.id2label))))
-            model = models.load(folder, task).to(world.device)  # type: ignore[arg-type]
+            model = export.load(folder, task).to(world.device)  # type: ignore[arg-type]
             tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             first = next(iter(str(error).splitlines()), type(error).__name__)

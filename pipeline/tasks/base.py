@@ -8,16 +8,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from pipeline.data.audit import decontaminate
 from pipeline.errors import UserError
 from pipeline.params import Data
+
+if TYPE_CHECKING:
+    # More than a second of imports, which prepare does not need.
+    from transformers import PreTrainedTokenizerBase
 
 _LABELS = "labels.json"
 
@@ -122,7 +125,7 @@ class Task(ABC):
         """All texts of these rows, for training a tokenizer."""
 
     @abstractmethod
-    def encode(self, rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_seq_length: int) -> pa.Table:
+    def encode(self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", max_seq_length: int) -> pa.Table:
         """The examples of these rows, one a row and in their order.
 
         Returns:

@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch.nn import functional
-from transformers import PreTrainedTokenizerBase
 
 from pipeline.data.rows import label_column, label_names, require_columns, text_column, where
 from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Data
 from pipeline.tasks.base import Batch, Predictions, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _TEXT_COLUMNS = ("text", "text_pair")
 
@@ -67,7 +69,7 @@ class TextClassification(Task):
     def texts(self, rows: pa.Table) -> list[str]:
         return [text for column in _text_columns(rows) for text in column]
 
-    def encode(self, rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_seq_length: int) -> pa.Table:
+    def encode(self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", max_seq_length: int) -> pa.Table:
         texts = _text_columns(rows)
         kept = tokenizer(*texts, return_attention_mask=False, verbose=False)
         full_length = np.fromiter((len(ids) for ids in kept["input_ids"]), np.int32, len(rows))

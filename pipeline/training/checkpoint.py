@@ -19,7 +19,7 @@ import torch
 
 from pipeline import dag, digest, project
 from pipeline.errors import UserError
-from pipeline.model import model_digest
+from pipeline.model import origin
 from pipeline.params import Params
 
 _TENSORS, _STATE, _MANIFEST, _RUN = "state.pt", "state.json", "manifest.json", "run_id"
@@ -36,7 +36,7 @@ def fingerprint(params: Params) -> str:
         {
             "params": {section: values[section] for section in dag.param_sections("train")},
             "inputs": dag.inputs("train"),
-            "model": model_digest(params),
+            "model": origin.digests(params),
             "versions": {package: version(package) for package in ("torch", "transformers")},
         }
     )

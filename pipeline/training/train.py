@@ -17,7 +17,8 @@ from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
 from pipeline.errors import UserError
 from pipeline.evaluation.predict import predict
-from pipeline.model import build, export
+from pipeline.model.build import build
+from pipeline.model.export import export
 from pipeline.params import Params
 from pipeline.progress import bar
 from pipeline.tasks import find

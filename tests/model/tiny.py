@@ -1,4 +1,4 @@
-"""Tiny models of many kinds, for the tests of pipeline/model.py."""
+"""Tiny models of many kinds, for the tests of pipeline/model/."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,11 @@ import torch
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Encoder
 
-from pipeline import model as models
 from pipeline.errors import UserError
+from pipeline.model.build import build
+from pipeline.model.check import check
+from pipeline.model.export import export
+from pipeline.model.tokenizer import make_tokenizer
 from pipeline.params import Model, Params, Tokenizer, Train
 from pipeline.tasks.text_classification import TextClassification
 from tests.conftest import TINY_BERT
@@ -47,15 +50,15 @@ def pretrained(name: Path | str, *, max_seq_length: int = 16, **model: Any) -> P
 
 
 def built(params: Params, task: TextClassification = TASK, seed: int = 0) -> tuple[PreTrainedModel, Encoder]:
-    encoder = models.make_tokenizer(params, TEXTS)
+    encoder = make_tokenizer(params, TEXTS)
     torch.manual_seed(seed)
-    return models.build(params, task, encoder), encoder
+    return build(params, task, encoder), encoder
 
 
 def refused(params: Params) -> str:
     """What `check` says."""
     with pytest.raises(UserError) as caught:
-        models.check(params, TextClassification)
+        check(params, TextClassification)
     message = str(caught.value)
     assert 1 <= len(message.splitlines()) <= 3
     assert all(len(line) < 350 for line in message.splitlines())
@@ -65,8 +68,8 @@ def refused(params: Params) -> str:
 def export_tiny(folder: Path) -> Path:
     """A tiny BERT as the train stage exports it."""
     params = from_scratch(TINY_BERT)
-    models.export(*built(params), params, folder / "models" / "best")
-    return folder / "models" / "best"
+    export(*built(params), params, folder / "data" / "models" / "tiny")
+    return folder / "data" / "models" / "tiny"
 
 
 def edit_config(model_folder: Path, **values: Any) -> None:

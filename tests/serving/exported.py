@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from pipeline.data.tokenizer import train as train_tokenizer
-from pipeline.model import build, export
+from pipeline.model.build import build
+from pipeline.model.export import export
 from pipeline.params import Data, Model, Params, Tokenizer
 from pipeline.tasks.text_classification import TextClassification
 from tests.conftest import TINY_BERT, texts_and_labels

@@ -14,7 +14,7 @@ import transformers
 from pipeline import project
 from pipeline.data.store import Store
 from pipeline.errors import UserError
-from pipeline.model import build
+from pipeline.model.build import build
 from pipeline.params import Data, Params
 from pipeline.tasks import find, names
 from pipeline.tasks.base import Task

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 from pipeline import project
 from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
-from pipeline.model import build
+from pipeline.model.build import build
 from pipeline.params import Params
 from pipeline.tasks.text_classification import TextClassification
 from pipeline.training.loop import Learner, clip_gradients, steps

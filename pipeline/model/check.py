@@ -1,0 +1,70 @@
+"""What can be known of model and tokenizer before anything is computed."""
+
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedConfig
+
+from pipeline.errors import UserError
+from pipeline.model.build import auto_class
+from pipeline.model.config import load_config
+from pipeline.model.fit import adapt, check_fit, check_length
+from pipeline.model.origin import named, reason
+from pipeline.model.tokenizer import load_tokenizer
+from pipeline.params import Params
+from pipeline.tasks.base import Task
+
+_HIGH_FOR_PRETRAINED = 5e-4
+
+
+def check(params: Params, task: type[Task]) -> list[str]:
+    """Look at model, tokenizer and lengths before anything is computed.
+
+    Returns:
+        Warnings, a sentence each.
+
+    Raises:
+        UserError: something of it is missing or does not fit.
+    """
+    config = load_config(params.model)
+    encoder = load_tokenizer(params)
+    if encoder is not None:
+        adapt(config, encoder, pretrained=params.model.model_name_or_path is not None)
+        check_fit(config, encoder, params.tokenizer.max_seq_length)
+    else:
+        check_length(config, params.tokenizer.max_seq_length)
+    _build_empty(config, task)
+    return _warnings(params)
+
+
+def _build_empty(config: PreTrainedConfig, task: type[Task]) -> None:
+    """Build the model without memory: what its configuration makes impossible shows here."""
+    auto = auto_class(task(("a", "b")))
+    try:
+        with torch.device("meta"):
+            auto.from_config(config)
+    except Exception as error:  # the user's values reach into every line of the model's code
+        why = reason(error)
+        if why.startswith("Unrecognized configuration class"):
+            why = f"transformers has no {auto.__name__} of it"
+        raise UserError(f"params.yaml: this {config.model_type} model cannot be built: {why}") from error
+
+
+def _warnings(params: Params) -> list[str]:
+    """What works and is probably not meant."""
+    found = []
+    model, tokenizer = params.model.model_name_or_path, params.tokenizer.tokenizer_name
+    if model is not None and params.train.learning_rate > _HIGH_FOR_PRETRAINED:
+        found.append(
+            f"train.learning_rate {params.train.learning_rate:g} is high for a pretrained model and may wipe out "
+            "what it knows; 2e-5 to 5e-5 is usual."
+        )
+    if model is not None and tokenizer not in (None, model):
+        found.append(
+            f"tokenizer.tokenizer_name {tokenizer} replaces the tokenizer that {model} has learned with; what it knows "
+            "is lost unless both give the same ids. null takes the model's own."
+        )
+    for key, name, revision in named(params):
+        if name is not None and revision is None and not Path(name).expanduser().is_dir():
+            found.append(f"{key} is a hub name without a revision: what it stands for can change any day.")
+    return found

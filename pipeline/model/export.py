@@ -1,0 +1,38 @@
+"""The trained model as a plain Hugging Face folder, and back."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transformers import PreTrainedTokenizerBase
+
+from pipeline import project
+from pipeline.model.build import auto_class
+from pipeline.params import Params
+from pipeline.tasks.base import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def export(model: "PreTrainedModel", encoder: PreTrainedTokenizerBase, params: Params, folder: Path) -> None:
+    """Write a plain Hugging Face model folder, whole or not at all, with a card that names the task."""
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    model.save_pretrained(unfinished)
+    encoder.save_pretrained(unfinished)
+    card = {
+        "task": params.task,
+        "text_columns": len(params.data.text_column_names),
+        "max_seq_length": params.tokenizer.max_seq_length,
+    }
+    (unfinished / project.MODEL_CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+
+
+def load(folder: Path, task: Task) -> "PreTrainedModel":
+    """The exported model with its head, for evaluation."""
+    model: PreTrainedModel = auto_class(task).from_pretrained(folder)
+    return model

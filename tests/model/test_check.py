@@ -1,0 +1,111 @@
+"""A model that cannot work is refused before anything is computed; what is probably not meant is a warning."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.model import config, tokenizer
+from pipeline.model.check import check
+from pipeline.model.tokenizer import make_tokenizer
+from pipeline.params import Params, Tokenizer, Train
+from pipeline.tasks.text_classification import TextClassification
+from tests.conftest import TINY_BERT
+from tests.model.tiny import (
+    ARCHITECTURES,
+    edit_config,
+    from_scratch,
+    pretrained,
+    refused,
+)
+
+
+def test_the_default_params_pass(folder: Path) -> None:
+    assert check(Params(), TextClassification) == []
+
+
+def unlink(*names: str) -> Callable[[Path], None]:
+    return lambda folder: [(folder / name).unlink() for name in names][-1]
+
+
+def overwrite(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def cut(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-100])
+
+
+def edit(**values: Any) -> Callable[[Path], object]:
+    return lambda folder: edit_config(folder, **values)
+
+
+NO_MODEL = "is no model that transformers can load; it needs config.json and model.safetensors."
+NO_TOKENIZER = "is no tokenizer that transformers can load; it needs tokenizer.json."
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (unlink("config.json"), NO_MODEL),
+        (overwrite("config.json", b""), NO_MODEL),
+        (overwrite("config.json", b"{"), NO_MODEL),
+        (overwrite("config.json", b"{}"), NO_MODEL),
+        (overwrite("config.json", b"[]"), NO_MODEL),
+        (overwrite("config.json", b"\xff\xfe{"), NO_MODEL),
+        (overwrite("config.json", POINTER), NO_MODEL),
+        (edit(model_type="unheard-of"), "unheard-of"),
+        (edit(hidden_size="big"), "Field 'hidden_size' expected int, got str"),
+        (edit(num_attention_heads=5), "this bert model cannot be built"),
+        (unlink("model.safetensors"), "has a config.json but no weights (*.safetensors)."),
+        (overwrite("model.safetensors", POINTER), "git lfs pull"),
+        (cut("model.safetensors"), "model.safetensors is not whole"),
+        (unlink("tokenizer.json"), NO_TOKENIZER),
+        (overwrite("tokenizer.json", b"{"), NO_TOKENIZER),
+        (overwrite("tokenizer.json", b"{}"), NO_TOKENIZER),
+        (overwrite("tokenizer.json", POINTER), NO_TOKENIZER),
+        (unlink("tokenizer.json", "tokenizer_config.json"), "has no tokenizer (tokenizer.json)."),
+        (edit(vocab_size=100), "the tokenizer has 300 tokens, the model's vocabulary 100."),
+        (edit(max_position_embeddings=8), "the bert model has 8 positions"),
+    ],
+)
+def test_a_folder_that_is_no_model_is_told_by_what_it_lacks(
+    exported: Path, damage: Callable[[Path], object], said: str
+) -> None:
+    damage(exported)
+    assert said in refused(pretrained(exported))
+
+
+def test_a_high_learning_rate_for_a_pretrained_model_is_a_warning(exported: Path) -> None:
+    params = pretrained(exported)
+    high = params.model_copy(update={"train": Train(learning_rate=2e-3)})
+    (warning,) = check(high, TextClassification)
+    assert warning.startswith("train.learning_rate 0.002 is high for a pretrained model")
+    assert check(params.model_copy(update={"train": Train(learning_rate=5e-4)}), TextClassification) == []
+
+
+@pytest.mark.parametrize("revision", [None, "main-of-today"])
+def test_a_hub_model_without_a_revision_is_a_warning(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, revision: str | None
+) -> None:
+    # As if the hub's model were in the cache.
+    for module in (config, tokenizer):
+        monkeypatch.setattr(module, "located", lambda name, key: str(exported))
+    found = check(pretrained("org/name", model_revision=revision), TextClassification)
+    assert len(found) == (revision is None)
+    assert all(warning.startswith("model.model_name_or_path is a hub name without a revision") for warning in found)
+
+
+def test_a_pretrained_model_with_a_foreign_tokenizer_is_a_warning(exported: Path, folder: Path) -> None:
+    make_tokenizer(from_scratch(TINY_BERT), ["0123456789 " * 3]).save_pretrained(folder / "foreign")
+    foreign = Tokenizer(tokenizer_name="./foreign", max_seq_length=16)
+    (warning,) = check(pretrained(exported).model_copy(update={"tokenizer": foreign}), TextClassification)
+    assert warning.startswith("tokenizer.tokenizer_name ./foreign replaces the tokenizer that")
+
+
+def test_the_padding_id_is_that_of_the_tokenizer(exported: Path) -> None:
+    # ModernBERT's own, 50283, would lie beyond a foreign vocabulary of 300.
+    params = from_scratch(ARCHITECTURES["modernbert"], tokenizer_name="data/models/tiny")
+    assert check(params, TextClassification) == []
