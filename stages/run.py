@@ -1,6 +1,7 @@
 """How every stage begins and ends: params in, and an exit code and one clear message out."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -13,10 +14,11 @@ from pipeline.errors import UserError
 from pipeline.params import Params
 
 _INTERRUPTED, _TERMINATED = 130, 143
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main(stage: Callable[[Params], None]) -> None:
-    """Run a stage: exit 1 with the message of a UserError, 130 after Ctrl-C, 143 after SIGTERM."""
+    """Run a stage: exit 1 with the message of a UserError or of a full disk, 130 after Ctrl-C, 143 after SIGTERM."""
     name = stage.__name__
     parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=stage.__doc__)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error (or REPRISE_DEBUG=1)")
@@ -30,6 +32,11 @@ def main(stage: Callable[[Params], None]) -> None:
         print(f"{name}: {error}", file=sys.stderr)
         if name != "check":
             print("The outputs of the last good run come back with: dvc checkout", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if debug or error.errno not in _FULL:
+            raise
+        print(f"{name}: {error.strerror}. Free some, then run dvc repro again.", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"{name}: interrupted; dvc repro goes on from the last checkpoint", file=sys.stderr)

@@ -14,8 +14,9 @@ from stages.run import main
 def train(params: Params) -> None:
     """Write models/best, metrics/train.json and the curves; go on from the last checkpoint if there is one."""
     world = World.start(params.hardware, params.train.precision)
-    with checkpoint.hold(checkpoint.fingerprint(params), params.hardware.save_total_limit) as checkpoints:
-        run = Run.start(params, inputs=dag.inputs("train"), device=world.describe(), resume=checkpoints.run_id)
+    inputs = dag.inputs("train")
+    with checkpoint.hold(checkpoint.fingerprint(params, inputs), params.hardware.save_total_limit) as checkpoints:
+        run = Run.start(params, inputs=inputs, device=world.describe(), resume=checkpoints.run_id)
         with run:
             checkpoints.run_id = run.id
             for split, context in (("train", "training"), ("validation", "validation")):

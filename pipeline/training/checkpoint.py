@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,16 +26,19 @@ _TENSORS, _STATE, _MANIFEST, _RUN = "state.pt", "state.json", "manifest.json", "
 _UNFINISHED, _DIGITS = "unfinished", 8
 
 
-def fingerprint(params: Params) -> str:
+def fingerprint(params: Params, inputs: Mapping[str, str]) -> str:
     """What a checkpoint belongs to: all that DVC re-runs the train stage for, and what DVC cannot list.
 
     The latter is a model folder outside data/models, and the versions that are installed.
+
+    Args:
+        inputs: SHA-256 of every dependency of the stage, by path (`dag.inputs`).
     """
     values = params.model_dump(mode="json")
     return digest.of_value(
         {
             "params": {section: values[section] for section in dag.param_sections("train")},
-            "inputs": dag.inputs("train"),
+            "inputs": inputs,
             "model": origin.digests(params),
             "versions": {package: version(package) for package in ("torch", "transformers")},
         }
@@ -92,7 +95,8 @@ class Checkpoints:
         unfinished = self.folder / _UNFINISHED
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-        torch.save(tensors, unfinished / _TENSORS)
+        with (unfinished / _TENSORS).open("wb") as file:  # a path instead would not tell that the disk is full
+            torch.save(tensors, file)
         (unfinished / _STATE).write_text(json.dumps(state), encoding="utf-8")
         manifest = {name: digest.of_file(unfinished / name) for name in (_TENSORS, _STATE)}
         (unfinished / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")

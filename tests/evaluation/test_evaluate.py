@@ -11,6 +11,7 @@ import torch
 from pipeline import digest, project
 from pipeline.data.audit import audit
 from pipeline.evaluation.evaluate import evaluate
+from pipeline.evaluation.verdict import compared
 from pipeline.params import Params
 from pipeline.tasks.text_classification import TextClassification
 from pipeline.training import checkpoint
@@ -27,7 +28,7 @@ def trained(tokenized: Path, tiny_params: Params) -> World:
     task = TextClassification.load(project.PREPARED)
     (project.PREPARED / "audit.json").write_text(json.dumps(audit(rows, rows, task.labels)))
     world = World.start(tiny_params.hardware, tiny_params.train.precision)
-    with checkpoint.hold(checkpoint.fingerprint(tiny_params), 1) as checkpoints:
+    with checkpoint.hold(checkpoint.fingerprint(tiny_params, {}), 1) as checkpoints:
         train(tiny_params, world, checkpoints, lambda step, metrics: None)
     return world
 
@@ -36,12 +37,15 @@ def test_writes_what_dvc_and_people_read_and_the_same_again(trained: World, tiny
     metrics = evaluate(tiny_params, trained)
     first = digest.of_paths(OUTPUTS)
     assert len(first) == 3
-    assert metrics == json.loads(project.EVALUATION_METRICS.read_text())
+    assert metrics == json.loads(project.RESULTS.read_text())
+    assert compared(metrics) == json.loads(project.EVALUATION_METRICS.read_text())
     assert list(metrics["test"]) == [*TextClassification.score_names, "loss"]
     assert list(metrics["baselines"]) == list(metrics["versus"]) == ["majority class", "TF-IDF + logistic regression"]
     assert metrics["rows"] == {"test": 50, "validation": 50}
     for scores in (metrics["test"], metrics["validation"], *metrics["baselines"].values()):
-        assert all(found["low"] <= found["value"] <= found["high"] for found in scores.values())
+        for found in scores.values():
+            assert found["low"] is None or found["low"] <= found["value"] <= found["high"]
+            assert found["low"] != found["high"] or found["low"] is None
 
     # The model that training called the best is the one that is judged.
     noted = json.loads(project.TRAIN_METRICS.read_text())["validation"]

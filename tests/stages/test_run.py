@@ -81,3 +81,11 @@ def test_a_fault_of_ours_keeps_its_traceback() -> None:
 def test_a_stage_that_is_stopped_says_so(number: str, code: int, message: str) -> None:
     stopped = run(f"os.kill(os.getpid(), signal.{number}); time.sleep(60)")
     assert (stopped.returncode, stopped.stderr) == (code, message)
+
+
+def test_a_full_disk_is_a_message() -> None:
+    failed = run("import errno; raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))")
+    assert (failed.returncode, failed.stderr) == (
+        1,
+        "train: No space left on device. Free some, then run dvc repro again.\n",
+    )

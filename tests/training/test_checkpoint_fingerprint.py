@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import dag
 from pipeline.params import Evaluate, Hardware, Model, Params, Tokenizer, Tracking, Train
-from pipeline.training.checkpoint import fingerprint
+from pipeline.training import checkpoint
 from tests.training.test_checkpoint import flip
 
 DVC_YAML = """
@@ -16,6 +17,10 @@ stages:
     deps: [constraints.txt, data/tokenized, data/models, code.py]
     outs: [models/best]
 """
+
+
+def fingerprint(params: Params) -> str:
+    return checkpoint.fingerprint(params, dag.inputs("train"))
 
 
 @pytest.fixture
