@@ -18,6 +18,7 @@ VALIDATION_CURVE = Path("plots/validation.csv")
 CONFUSION_MATRIX = Path("plots/confusion_matrix.csv")
 REPORTS = Path("reports")
 REPORT = REPORTS / "index.html"
+RESULTS = REPORTS / "evaluation.json"
 
 SPLITS = ("train", "validation", "test")
 

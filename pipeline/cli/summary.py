@@ -16,13 +16,13 @@ from rich.text import Text
 
 from pipeline import project
 from pipeline.errors import UserError
-from pipeline.evaluation.verdict import headline, strongest
+from pipeline.evaluation.verdict import NO_INTERVAL, headline, strongest
 
 
 @click.command("summary")
 def command() -> None:
     """Show the test scores with their intervals beside the baselines, and what to do next."""
-    metrics = _read(project.EVALUATION_METRICS)
+    metrics = _read(project.RESULTS)
     console = Console(highlight=False)
     console.print("", _table(metrics), headline(metrics), "", sep="\n", markup=False)
     for what, how in _next_steps():
@@ -60,6 +60,9 @@ def _table(metrics: Mapping[str, Any]) -> Table:
     for baseline in sorted(metrics["baselines"], key=lambda name: name != best):
         scores = metrics["baselines"][baseline]
         table.add_row(Text(baseline), *(_cell(scores.get(name)) for name in metrics["test"]))
+    shown = [metrics["test"], *metrics["baselines"].values()]
+    if any(found["low"] is None and found["value"] is not None for scores in shown for found in scores.values()):
+        table.caption, table.caption_justify = Text(f"{NO_INTERVAL} score", "dim"), "left"
     return table
 
 
@@ -68,8 +71,8 @@ def _cell(found: Mapping[str, float | None] | None, style: str = "") -> Text:
     if found is None or found["value"] is None:
         return Text("–")
     value, low, high = found["value"], found["low"], found["high"]
-    cell = Text(f"{value:.3f}", style)
-    return cell.append(f"\n{low:.3f}–{high:.3f}", "not bold dim") if low is not None and high is not None else cell
+    bounds = f"{low:.3f}–{high:.3f}" if low is not None and high is not None else "no interval"
+    return Text(f"{value:.3f}", style).append(f"\n{bounds}", "not bold dim")
 
 
 def _next_steps() -> list[tuple[str, str]]:

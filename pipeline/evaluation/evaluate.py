@@ -19,7 +19,7 @@ from pipeline.evaluation.mistakes import confident_mistakes, confused_pairs, con
 from pipeline.evaluation.predict import predict
 from pipeline.evaluation.report import Findings
 from pipeline.evaluation.statistics import Resampled, intervals, resample, versus
-from pipeline.evaluation.verdict import strongest
+from pipeline.evaluation.verdict import compared, strongest
 from pipeline.model.export import load
 from pipeline.params import Evaluate, Params
 from pipeline.progress import bar
@@ -37,7 +37,7 @@ def evaluate(params: Params, world: World) -> dict[str, Any]:
     """Judge models/best, and write metrics/evaluation.json, the confusion matrix and the report with its figures.
 
     Returns:
-        What metrics/evaluation.json holds.
+        What reports/evaluation.json holds: see `judge`.
     """
     task = find(params.task).load(project.PREPARED)
     model = load(project.BEST_MODEL, task).to(world.device)  # type: ignore[arg-type]
@@ -70,7 +70,8 @@ def evaluate(params: Params, world: World) -> dict[str, Any]:
         digests={path.as_posix(): digest.of_folder(path) for path in _LINEAGE},
         device=world.describe(),
     )
-    _write_metrics(metrics)
+    _write_json(project.RESULTS, metrics)
+    _write_json(project.EVALUATION_METRICS, compared(metrics))
     _write_confusions(predictions["test"], task.labels)
     report.write(findings, project.REPORTS)
     return metrics
@@ -145,10 +146,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _write_metrics(metrics: Mapping[str, Any]) -> None:
-    project.EVALUATION_METRICS.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False)
-    project.EVALUATION_METRICS.write_text(text + "\n", encoding="utf-8")
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _write_confusions(predictions: Predictions, labels: Sequence[str]) -> None:

@@ -3,11 +3,12 @@
 The confusion matrix has its own file, matrix.py.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter, StrMethodFormatter
 
 from pipeline.evaluation.look import (
     BLUE,
@@ -23,6 +24,7 @@ from pipeline.evaluation.look import (
     quiet,
     readable,
     style,
+    written,
 )
 
 Curves = Mapping[tuple[str, str], tuple[Sequence[int], Sequence[float]]]
@@ -35,6 +37,10 @@ Scores = Mapping[str, Bounds]
 MODEL = "this model"
 _MOST_LABELS_IN_ROWS = 30
 _NARROW = 470
+# Of the range of an axis, so that equal scores do not blow up their last digits.
+_LEAST_RANGE = 0.05
+# With these steps, 1 is a tick wherever ticks come near it, and none lies beyond it.
+_TICK_STEPS = [1, 2, 2.5, 5, 10]
 # Marker, size and colour: the smaller ones stand in front, so that equal shares are seen as three.
 _OF_SPLIT = {"train": ("o", 10, BLUE), "validation": ("s", 6.5, "#ffffff"), "test": ("D", 4, INK)}
 
@@ -64,6 +70,7 @@ def scores(ours: Scores, baselines: Mapping[str, Scores]) -> Drawing:
         figure = canvas(_NARROW, 68 + 24 * (len(rows) + len(names)), "Test scores")
         axes = axes_in(figure, 196, 32, 24, 34)
         left, right = _near([found for _, _, found in rows], [found for _, party, found in rows if party == MODEL])
+        axes.set_xlim(left, right)
         place, places, labels = 0, [], []
         for name in names:
             axes.text(-0.784, place, readable(name), transform=axes.get_yaxis_transform(), color=MUTED, va="center")
@@ -79,7 +86,7 @@ def scores(ours: Scores, baselines: Mapping[str, Scores]) -> Drawing:
                     _whisker(axes, place, value, found, BLUE if party == MODEL else MUTED)
             place += 1
         _in_rows(axes, places, labels, place)
-        axes.set_xlim(left, right)
+        axes.xaxis.set_major_formatter(ScalarFormatter(useOffset=False))
         alt = "; ".join(f"{name} of {party} {_spoken(found['value'], found)}" for name, party, found in rows)
         return finish(figure, "scores", f"Test scores with their intervals. {alt}.")
 
@@ -91,12 +98,12 @@ def differences(found: Scores, baseline: str) -> Drawing:
         figure = canvas(_NARROW, 110 + 34 * len(names), "Difference on the same rows")
         axes = axes_in(figure, 96, 60, 24, 34)
         axes.axvline(0, color=INK, linewidth=1)
+        bounds = [bound for name in names for bound in found[name].values() if bound is not None]
+        widest = 1.15 * max(_LEAST_RANGE / 2, *map(abs, bounds))
+        axes.set_xlim(-widest, widest)
         for place, name in enumerate(names):
             _whisker(axes, place, found[name]["difference"], found[name], BLUE)
         _in_rows(axes, range(len(names)), [readable(name, 14) for name in names], len(names))
-        bounds = [bound for name in names for bound in found[name].values() if bound is not None]
-        widest = max((abs(bound) for bound in bounds), default=0) * 1.15 or 1
-        axes.set_xlim(-widest, widest)
         axes.xaxis.set_major_formatter(lambda value, _: _signed(value))
         left, right = f"← {readable(baseline, 30)} is better", f"{MODEL} is better →"
         across = axes.get_yaxis_transform()
@@ -183,7 +190,8 @@ def label_balance(counts: Mapping[str, np.ndarray], labels: Sequence[str]) -> Dr
         figure.legend(loc="upper right", ncols=3, frameon=False, handletextpad=0.1, columnspacing=1, borderaxespad=0.2)
         most, least = int(first.max()), int(first.min())
         alt = f"Rows of a label in training: from {least:,} to {most:,}, over {len(labels)} labels."
-        return finish(figure, "label_balance", alt)
+        in_png = [written(readable(labels[place], 20), place) for place in order.tolist()]
+        return finish(figure, "label_balance", alt, {axes.yaxis: in_png} if named else None)
 
 
 def _over_steps(
@@ -197,20 +205,25 @@ def _over_steps(
     with style():
         figure = canvas(_NARROW, 310, title)
         axes = axes_in(figure, 46, 50, 96, 44)
-        for (steps, values), colour in zip(shown.values(), colours, strict=False):
+        for place, ((steps, values), colour) in enumerate(zip(shown.values(), colours, strict=False)):
             few = len(steps) <= 40
             marker, width = ("o", 1.6) if few else ("", 1.0)
-            axes.plot(steps, values, color=colour, marker=marker, markersize=points(5), linewidth=width)
+            # Single points of equal height lie on each other: the later ones are smaller, so that all are seen.
+            size = 5 if len(steps) > 1 else max(12 - 3 * place, 4)
+            axes.plot(steps, values, color=colour, marker=marker, markersize=points(size), linewidth=width)
         quiet(axes, "y")
         across, up = axes.get_yaxis_transform(), axes.get_xaxis_transform()
         axes.axvline(best_step, color=INK, linewidth=1, linestyle=(0, (3, 2)), zorder=1)
         axes.text(best_step, 1.03, f"best: step {best_step:,}", transform=up, ha="center", size=points(11))
         ends = [values[-1] for _, values in shown.values()]
-        low, high = axes.get_ylim()
-        for series, place, colour in zip(shown, _apart(ends, (high - low) * 0.08), colours, strict=False):
-            axes.text(1.02, place, readable(series, 13), transform=across, color=colour, va="center", weight="bold")
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        finite = [value for _, values in shown.values() for value in values if math.isfinite(value)]
+        low, high = axes.set_ylim(*_span(finite, 0.06))
+        for series, height, colour in zip(shown, _apart(ends, (high - low) * 0.08), colours, strict=False):
+            axes.text(1.02, height, readable(series, 13), transform=across, color=colour, va="center", weight="bold")
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=_TICK_STEPS))
+        axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
         axes.set_xlabel("step")
         last = ", ".join(f"{series} {value:.3f}" for series, value in zip(shown, ends, strict=True))
         return finish(figure, name, f"{title} over the steps; at the end: {last}. The best step is {best_step:,}.")
@@ -222,9 +235,19 @@ def _near(found: Sequence[Bounds], ours: Sequence[Bounds]) -> tuple[float, float
     low, high = min(bounds), max(bounds)
     floor = low - max(4 * (high - low), 0.05)
     others = [bound for row in found for bound in row.values() if bound is not None and bound >= floor]
-    low, high = min(low, *others), max(high, *others)
-    margin = max((high - low) * 0.12, 1e-3)
-    return low - margin, high + margin
+    return _span([low, high, *others], 0.12)
+
+
+def _span(values: Sequence[float], margin: float) -> tuple[float, float]:
+    """The range of an axis: the values, a margin of this share on both sides, and never too narrow.
+
+    A narrow one grows downwards, as scores end at 1, but not below 0 for values that do not.
+    """
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    least = high - _LEAST_RANGE
+    low = min(low, max(least, 0.0) if low >= 0 else least)
+    high = max(high, low + _LEAST_RANGE)
+    return low - margin * (high - low), high + margin * (high - low)
 
 
 def _whisker(axes: Axes, place: float, value: float | None, bounds: Bounds, colour: str) -> None:
@@ -233,6 +256,20 @@ def _whisker(axes: Axes, place: float, value: float | None, bounds: Bounds, colo
     low, high = bounds["low"], bounds["high"]
     if low is not None and high is not None:
         axes.plot([low, high], [place, place], color=colour, linewidth=2)
+    else:
+        start, end = axes.get_xlim()
+        side = -1 if value > (start + end) / 2 else 1
+        aside, ha = (side * points(9), 0), "right" if side < 0 else "left"
+        axes.annotate(
+            "no interval",
+            (value, place),
+            aside,
+            textcoords="offset points",
+            color=MUTED,
+            size=points(11),
+            va="center",
+            ha=ha,
+        )
     axes.plot([value], [place], color=colour, marker="o", markersize=points(8), markeredgecolor="white")
 
 
@@ -240,7 +277,7 @@ def _in_rows(axes: Axes, places: Sequence[float], labels: Sequence[str], end: fl
     quiet(axes, "x")
     axes.set_yticks(places, labels, color=INK)
     axes.set_ylim(end - 0.4, -0.6)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=_TICK_STEPS))
 
 
 def _apart(ends: Sequence[float], least: float) -> list[float]:
@@ -259,7 +296,7 @@ def _spoken(value: float | None, bounds: Bounds) -> str:
     if value is None:
         return "is not defined"
     low, high = bounds["low"], bounds["high"]
-    return f"{value:.3f}" + (f" ({low:.3f} to {high:.3f})" if low is not None and high is not None else "")
+    return f"{value:.3f} " + (f"({low:.3f} to {high:.3f})" if low is not None and high is not None else "(no interval)")
 
 
 def _signed(value: float) -> str:

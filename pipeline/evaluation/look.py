@@ -6,15 +6,19 @@ where two colours carry a meaning, a shape or a word carries it as well.
 
 import io
 import re
+import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Canvas
+from matplotlib.font_manager import findfont, get_font
+from rich.cells import cell_len, set_cell_size
 
 INK, MUTED, GRID, FAINT = "#1c2430", "#5c6675", "#e2e6eb", "#f5f6f8"
 BLUE, ORANGE, GREEN, PINK, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"
@@ -27,6 +31,8 @@ FONTS = "-apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', Aria
 _PIXELS_PER_INCH = 96
 _POINTS_PER_PIXEL = 0.75
 _PNG_SCALE = 2
+# The Unicode categories of control and format characters, surrogates, and ends of lines and paragraphs.
+_NOT_SHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 12 * _POINTS_PER_PIXEL,
@@ -81,7 +87,7 @@ class Drawing:
 def style() -> Iterator[None]:
     """The look, inside this block and nowhere else."""
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        # The SVG's reader has fonts for every script; the PNG shows a box where DejaVu Sans has no sign.
+        # The SVG's reader has fonts for every script, and `written` names what the PNG cannot show.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
@@ -93,10 +99,16 @@ def canvas(width: int, height: int, title: str = "") -> Canvas:
     return figure
 
 
-def finish(figure: Canvas, name: str, alt: str) -> Drawing:
-    """The figure as SVG and PNG, without dates and versions. Call it inside `style`."""
+def finish(figure: Canvas, name: str, alt: str, in_png: Mapping[Axis, Sequence[str]] | None = None) -> Drawing:
+    """The figure as SVG and PNG, without dates and versions. Call it inside `style`.
+
+    Args:
+        in_png: what stands at the ticks of an axis in the PNG, where that differs from the SVG.
+    """
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    for axis, names in (in_png or {}).items():
+        axis.set_ticklabels(names)
     figure.savefig(png, format="png", dpi=_PIXELS_PER_INCH * _PNG_SCALE, metadata={"Software": None})
     text = re.sub(rb"'DejaVu Sans'(, [^;\"]*)?", FONTS.encode(), svg.getvalue())
     width, height = (round(inches * _PIXELS_PER_INCH) for inches in figure.get_size_inches())
@@ -116,9 +128,26 @@ def points(pixels: float) -> float:
 
 
 def readable(label: str, longest: int = 28) -> str:
-    """A label that a figure can show: one line, no control characters (an SVG with one is broken), not too long."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in label).split())
-    return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
+    """A label that a figure can show: one line, no control characters (an SVG with one is broken), not too long.
+
+    Args:
+        longest: in Latin letters; a Chinese sign or an emoji is as wide as two.
+    """
+    line = " ".join("".join(sign if _shown(sign) else " " for sign in label).split())
+    return line if cell_len(line) <= longest else set_cell_size(line, longest - 1).rstrip() + "…"
+
+
+def _shown(sign: str) -> bool:
+    """Neither a control character nor one that XML forbids; an emoji that this Python does not know yet is shown."""
+    joins_emojis = sign == "\u200d"
+    forbidden = ord(sign) & 0xFFFE == 0xFFFE
+    return joins_emojis or (unicodedata.category(sign) not in _NOT_SHOWN and not forbidden)
+
+
+def written(label: str, number: int) -> str:
+    """The label in a PNG: `label 3` for one with a sign that DejaVu Sans lacks, and would show as a box."""
+    signs = get_font(findfont("DejaVu Sans")).get_charmap()
+    return label if all(ord(sign) in signs for sign in label) else f"label {number}"
 
 
 def quiet(axes: Axes, grid: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
+from rich.cells import cell_len
 
 from pipeline.evaluation.look import (
     BLUE,
@@ -21,6 +22,7 @@ from pipeline.evaluation.look import (
     points,
     readable,
     style,
+    written,
 )
 
 MOST_LABELS = 150
@@ -38,7 +40,7 @@ def confusion_matrix(counts: np.ndarray, labels: Sequence[str]) -> Drawing:
     cell = min(54.0, 660 / size) if few else max(5.0, 740 / size)
     type_size = 12.0 if few else min(11.0, cell * 0.92)
     names = [readable(label, 22 if few else 36) for label in labels]
-    longest = max(map(len, names)) * type_size * 0.6
+    longest = max(map(cell_len, names)) * type_size * 0.6
     margin, above = max(130, 24 + longest), 34 + longest * (0.72 if few else 1.0)
     beside = max(64.0, longest * 0.72 if few else 0.0)
     with style():
@@ -66,7 +68,8 @@ def confusion_matrix(counts: np.ndarray, labels: Sequence[str]) -> Drawing:
         )
         right = int(np.trace(counts))
         alt = f"Confusion matrix of {size} labels: {right:,} of {int(counts.sum()):,} examples are on the diagonal."
-        return finish(figure, "confusion_matrix", alt)
+        in_png = [written(name, number) for number, name in enumerate(names)]
+        return finish(figure, "confusion_matrix", alt, {axes.xaxis: in_png, axes.yaxis: in_png})
 
 
 def _cells(axes: Axes, counts: np.ndarray, numbers: bool, type_size: float) -> None:

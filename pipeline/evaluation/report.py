@@ -22,6 +22,7 @@ _TEMPLATE = "report.html.j2"
 _LONGEST_TEXT = 400
 _LONGEST_LABEL = 60
 _FEW_ROWS = 100
+_WITHOUT = "no interval"
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "scikit-learn", "numpy")
 # What a page about an experiment does not say: where it is tracked, and what becomes of it.
 _LEFT_OUT = {"tracking", "promotion"}
@@ -32,7 +33,7 @@ class Findings:
     """All that the page shows.
 
     Attributes:
-        metrics: what metrics/evaluation.json holds.
+        metrics: what reports/evaluation.json holds.
         training: what metrics/train.json holds.
         audit: what data/prepared/audit.json holds.
         truncation: what data/tokenized/truncation.json holds.
@@ -80,6 +81,7 @@ def render(findings: Findings) -> str:
     )
     metrics = findings.metrics
     score = headline_score(metrics)
+    table = _table(metrics)
     return environment.get_template(_TEMPLATE).render(
         findings=findings,
         headline=headline(metrics),
@@ -87,10 +89,10 @@ def render(findings: Findings) -> str:
         score_name=score.replace("_", " "),
         scores=list(metrics["test"]),
         level=f"{metrics['confidence_level'] * 100:g}%",
-        table=_table(metrics),
+        table=table,
         facts=_facts(findings.audit, findings.truncation),
         few_rows=metrics["rows"]["test"] < _FEW_ROWS,
-        without_width=any(found["low"] == found["high"] for found in metrics["test"].values()),
+        without_interval=any(cell["bounds"] == _WITHOUT for row in table for cell in row["cells"].values()),
         figures={drawing.name: drawing for drawing in findings.drawings},
         params=_resolved(findings.params),
         versions=_versions(),
@@ -129,9 +131,11 @@ def _cells(found: Mapping[str, Mapping[str, float | None]], key: str) -> dict[st
     cells = {}
     for name, interval in found.items():
         low, high = interval["low"], interval["high"]
-        bounds = f"{number(low)} to {number(high)}" if low is not None and high is not None else "no interval"
+        bounds = "not defined" if interval[key] is None else _WITHOUT
+        if low is not None and high is not None:
+            bounds = f"{number(low)} to {number(high)}"
         verdict = ""
-        if key == "difference":
+        if key == "difference" and low is not None:
             # Of a loss less is better, of every other score more.
             ahead = interval["difference"] is not None and (interval["difference"] < 0) == (name == "loss")
             verdict = ("better" if ahead else "worse") if more_than_noise(interval) else "may be noise"

@@ -5,6 +5,10 @@ the American Statistical Association 82 (1987), pages 171-185. Plain percentiles
 when a rare label drops out of a resample, such as a macro average over many labels.
 The comparison resamples both models' predictions for the same examples together, as in Koehn, "Statistical
 Significance Tests for Machine Translation Evaluation" (EMNLP 2004).
+
+A bootstrap cannot see errors that did not occur: where every resample gives the same score, it has no interval, and
+one without width would claim certainty. Accuracy, a share of rows, then has the exact interval of Clopper and Pearson,
+"The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial", Biometrika 26 (1934), pages 404-413.
 """
 
 import math
@@ -13,13 +17,17 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from scipy.stats import binomtest
 
 from pipeline.tasks.base import Predictions, Task
 
 Interval = dict[str, float | None]
-"""`value` (or `difference`), `low` and `high`; None where one is not defined, as the bounds of a single example."""
+"""`value` (or `difference`), `low` and `high`; None where one is not defined: a value that is no number, or the bounds
+where every resample gives the same value."""
 
 _DIGITS = 6
+# The score that is a share of rows, whatever the task.
+_SHARE_OF_ROWS = "accuracy"
 _JACKKNIFE_GROUPS = 200
 _NORMAL = NormalDist()
 
@@ -58,13 +66,13 @@ def resample(task: Task, predictions: Predictions, n_resamples: int, seed: int) 
 
 def intervals(resampled: Resampled, confidence_level: float) -> dict[str, Interval]:
     """The interval of every score: its `value`, `low` and `high`."""
-    return {
-        name: {
-            "value": _plain(value),
-            **_interval(value, resampled.resamples[name], resampled.jackknife[name], confidence_level),
-        }
-        for name, value in resampled.values.items()
-    }
+    found: dict[str, Interval] = {}
+    for name, value in resampled.values.items():
+        bounds = _interval(value, resampled.resamples[name], resampled.jackknife[name], confidence_level)
+        if name == _SHARE_OF_ROWS and bounds["low"] is None:
+            bounds = _exact(value, resampled.examples, confidence_level)
+        found[name] = {"value": _plain(value), **bounds}
+    return found
 
 
 def versus(ours: Resampled, theirs: Resampled, confidence_level: float) -> dict[str, Interval]:
@@ -112,8 +120,7 @@ def _interval(
     value: float, resamples: np.ndarray, jackknife: np.ndarray, confidence_level: float
 ) -> dict[str, float | None]:
     finite = resamples[np.isfinite(resamples)]
-    # One example has no spread: an interval of no width would claim certainty.
-    if not (math.isfinite(value) and len(finite) and len(jackknife)):
+    if not (math.isfinite(value) and len(finite) and np.ptp(finite) > 0.5 * 10**-_DIGITS):
         return {"low": None, "high": None}
     # Half of the ties, as accuracy moves in steps; never 0 or 1, whose normal quantile is infinite.
     below = float(np.mean(finite < value) + np.mean(finite == value) / 2)
@@ -128,6 +135,12 @@ def _interval(
     low, high = np.quantile(finite, levels)
     # Of a score that resampling lowers much, the corrected bounds may both lie above the value. It belongs to them.
     return {"low": _plain(min(float(low), value)), "high": _plain(max(float(high), value))}
+
+
+def _exact(share: float, examples: int, confidence_level: float) -> dict[str, float | None]:
+    """The interval of Clopper and Pearson for a share of the examples."""
+    bounds = binomtest(round(share * examples), examples).proportion_ci(confidence_level, method="exact")
+    return {"low": _plain(float(bounds.low)), "high": _plain(float(bounds.high))}
 
 
 def _acceleration(jackknife: np.ndarray) -> float:

@@ -1,10 +1,12 @@
-"""What the scores say in plain words, from metrics/evaluation.json alone: no torch, no model."""
+"""What the scores say in plain words, from reports/evaluation.json alone: no torch, no model."""
 
 from collections.abc import Mapping
 from typing import Any
 
 Metrics = Mapping[str, Any]
-"""What metrics/evaluation.json holds."""
+"""What reports/evaluation.json holds."""
+
+NO_INTERVAL = "no interval: every resample gives the same"
 
 
 def headline_score(metrics: Metrics) -> str:
@@ -31,6 +33,24 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{value * 100:.1f}%"
 
 
+def compared(metrics: Metrics) -> dict[str, float]:
+    """What metrics/evaluation.json holds: the few numbers by which people compare experiments with DVC.
+
+    The test scores, the first with its interval; the first score of the strongest baseline; by how much the model
+    leads it, paired, with the interval. Flat and with short names, as each is a column of `dvc metrics show`; without
+    what is not defined.
+    """
+    score, baseline = headline_score(metrics), strongest(metrics)
+    ours = metrics["test"]
+    found = {name: interval["value"] for name, interval in ours.items()}
+    found |= {f"{score}_low": ours[score]["low"], f"{score}_high": ours[score]["high"]}
+    if baseline is not None:
+        lead = metrics["versus"][baseline][score]
+        found["baseline"] = metrics["baselines"][baseline][score]["value"]
+        found |= {"lead": lead["difference"], "lead_low": lead["low"], "lead_high": lead["high"]}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def headline(metrics: Metrics) -> str:
     """One sentence: the test score with its interval, and whether it is better than the strongest baseline."""
     score, baseline = headline_score(metrics), strongest(metrics)
@@ -39,6 +59,8 @@ def headline(metrics: Metrics) -> str:
     if found["low"] is not None:
         level = f"{metrics['confidence_level'] * 100:g}%"
         sentence += f" ({level} interval {percent(found['low'])} to {percent(found['high'])})"
+    elif found["value"] is not None:
+        sentence += f" ({NO_INTERVAL} score)"
     if baseline is not None:
         sentence += f", {_comparison(metrics['versus'][baseline][score], baseline)}"
     return f"{sentence}."
@@ -47,8 +69,12 @@ def headline(metrics: Metrics) -> str:
 def _comparison(versus: Mapping[str, float | None], baseline: str) -> str:
     difference, low, high = versus["difference"], versus["low"], versus["high"]
     against = f"the strongest baseline, {baseline}"
-    if difference is None or low is None or high is None:
+    if difference is None:
         return f"which cannot be compared with {against}"
+    if low is None or high is None:
+        if difference == 0:
+            return f"the same as {against}, in every resample"
+        return f"{_signed(difference)} points against {against} ({NO_INTERVAL} difference)"
     points = f"{_signed(difference)} points ({_signed(low)} to {_signed(high)})"
     if more_than_noise(versus):
         return f"{'better' if low > 0 else 'worse'} than {against}, by more than noise: {points}"

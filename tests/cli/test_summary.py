@@ -1,4 +1,4 @@
-"""`reprise summary`: the numbers of metrics/evaluation.json, and commands that work in the reader's shell."""
+"""`reprise summary`: the numbers of reports/evaluation.json, and commands that work in the reader's shell."""
 
 import json
 import subprocess
@@ -41,8 +41,8 @@ def metrics() -> dict[str, Any]:
 @pytest.fixture
 def evaluated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "80")
-    project.EVALUATION_METRICS.parent.mkdir()
-    project.EVALUATION_METRICS.write_text(json.dumps(metrics()))
+    project.RESULTS.parent.mkdir()
+    project.RESULTS.write_text(json.dumps(metrics()))
     return folder
 
 
@@ -56,6 +56,7 @@ def test_shows_every_score_with_its_interval_in_80_columns(evaluated: Path) -> N
     output = shown()
     assert max(map(len, output.splitlines())) <= 80
     assert "…" not in output
+    assert "no interval" not in output
     for text in ("90% intervals, 1,234 rows", "accuracy", "0.800", "0.788–0.812", "0.650", "0.100", LABELLED):
         assert text in output
     names = ("this model", LABELLED, "majority")
@@ -96,23 +97,27 @@ def test_a_score_without_interval_is_shown_alone(evaluated: Path) -> None:
     found["test"]["mcc"] = {"value": None, "low": None, "high": None}
     found["test"]["f1_macro"] = {"value": 0.512, "low": None, "high": None}
     del found["baselines"]["majority"]["loss"]
-    project.EVALUATION_METRICS.write_text(json.dumps(found))
+    project.RESULTS.write_text(json.dumps(found))
     output = shown()
+    assert max(map(len, output.splitlines())) <= 80
     assert "0.512" in output
+    assert output.count("no interval\n") == 0
+    assert output.count("no interval ") == 1
+    assert "no interval: every resample gives the same score" in output
     assert "–" in output
     assert "None" not in output
 
 
 def test_nothing_evaluated_yet(folder: Path) -> None:
     with pytest.raises(
-        UserError, match=r"metrics/evaluation.json is not here: nothing has been evaluated(.|\n)*dvc repro"
+        UserError, match=r"reports/evaluation.json is not here: nothing has been evaluated(.|\n)*dvc repro"
     ):
         CliRunner().invoke(command, catch_exceptions=False)
 
 
 def test_a_broken_file_is_named(evaluated: Path) -> None:
-    project.EVALUATION_METRICS.write_text("<<<<<<< HEAD")
-    with pytest.raises(UserError, match=r"metrics/evaluation.json is no valid JSON"):
+    project.RESULTS.write_text("<<<<<<< HEAD")
+    with pytest.raises(UserError, match=r"reports/evaluation.json is no valid JSON"):
         CliRunner().invoke(command, catch_exceptions=False)
 
 

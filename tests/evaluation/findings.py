@@ -17,7 +17,7 @@ def interval(value: float, width: float = 0.02, key: str = "value") -> dict[str,
 
 
 def metrics(difference: float = 0.05, width: float = 0.02) -> dict[str, Any]:
-    """What metrics/evaluation.json holds when the model is ahead of the strongest baseline by this difference."""
+    """What reports/evaluation.json holds when the model is ahead of the strongest baseline by this difference."""
     values = {"accuracy": 0.8, "f1_macro": 0.79, "loss": 0.6}
     return {
         "rows": {"test": 1234, "validation": 1200},

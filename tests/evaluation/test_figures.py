@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation import figures, matrix
-from pipeline.evaluation.look import Drawing, readable
+from pipeline.evaluation.look import Drawing, readable, written
 from tests.evaluation.findings import curves, interval, metrics
 
 DRAW: dict[str, Callable[[], Drawing]] = {
@@ -21,7 +21,7 @@ DRAW: dict[str, Callable[[], Drawing]] = {
     "lengths": lambda: figures.lengths(np.arange(1, 300), 64),
     "label_balance": lambda: figures.label_balance({"train": np.array([9, 1]), "test": np.array([2, 2])}, ["a", "b"]),
 }
-NASTY = ["$x_1$ & <b>", "日本語 العربية 🙂", "tab\tnew\nline \x00\x1b[31m", "x" * 500, "", "  "]
+NASTY = ["$x_1$ & <b>", "日本語 العربية 🙂", "tab\tnew\nline \x00\x1b[31m", "x" * 500, "", "  \u202e\ufffe"]
 
 
 def said(drawing: Drawing) -> str:
@@ -91,9 +91,48 @@ def test_curves_name_the_best_step_and_every_score_once() -> None:
     assert "validation" in text
 
 
-def test_a_curve_of_a_single_point_is_drawn() -> None:
-    for draw in (figures.loss_curve, figures.score_curves):
-        assert "best: step 10" in said(draw(curves(1), 10))
+def ticks(drawing: Drawing, axis: str) -> list[str]:
+    """What stands at the ticks of an axis (`x` or `y`)."""
+    root = ElementTree.fromstring(drawing.svg)
+    (group,) = root.iterfind(f".//*[@id='matplotlib.axis_{'xy'.index(axis) + 1}']")
+    found = [
+        " ".join("".join(tick.itertext()).split()) for tick in group if tick.get("id", "").startswith(axis + "tick")
+    ]
+    return [text for text in found if text]
+
+
+def offsets(drawing: Drawing) -> list[str]:
+    """What matplotlib adds to all ticks of an axis, such as `1e-6+9.9e-1`."""
+    root = ElementTree.fromstring(drawing.svg)
+    texts = [text.strip() for element in root.iter() for text in element.itertext()]
+    return [text for text in texts if text.startswith(("+", "1e"))]
+
+
+def test_a_curve_of_a_single_point_has_one_step_and_a_scale_that_scores_can_reach() -> None:
+    single = curves(1) | {("validation", name): ([4], [1.0]) for name in ("accuracy", "f1_macro")}
+    drawing = figures.score_curves(single, 4)
+    assert ticks(drawing, "x") == ["4"]
+    assert max(map(float, ticks(drawing, "y"))) == 1
+    assert min(map(float, ticks(drawing, "y"))) >= 0.94
+    assert said(drawing).count("best: step 4") == 1
+    assert drawing.svg.count(b"<use") >= 2, "each score has its marker"
+    assert ticks(figures.loss_curve(curves(1), 10), "x") == ["10"]
+
+
+def test_a_curve_that_is_no_number_does_not_stop_the_report() -> None:
+    said(figures.loss_curve({("train", "loss"): ([1, 2], [float("nan"), float("inf")])}, 1))
+
+
+@pytest.mark.parametrize("value", [1.0, 0.9999995, 0.0, -1.0])
+def test_equal_scores_keep_a_scale_that_people_can_read(value: float) -> None:
+    same: dict[str, dict[str, float | None]] = {"accuracy": {"value": value, "low": None, "high": None}}
+    drawing = figures.scores(same, {"other": same})
+    shown = [float(tick.replace("−", "-")) for tick in ticks(drawing, "x")]
+    assert 0.01 <= shown[-1] - shown[0] <= 0.06
+    assert shown[-1] <= 1
+    assert min(shown) >= min(value, 0) - 0.1
+    assert not offsets(drawing)
+    assert said(drawing).count("no interval") == 2
 
 
 def test_equal_scores_have_labels_that_do_not_cover_each_other() -> None:
@@ -114,7 +153,10 @@ def test_scores_without_intervals_are_drawn() -> None:
     bare = {"accuracy": {"value": 1.0, "low": None, "high": None}, "mcc": {"value": None, "low": None, "high": None}}
     assert "mcc of this model is not defined" in figures.scores(bare, {"other": bare}).alt
     difference = {"accuracy": {"difference": 0.0, "low": None, "high": None}}
-    assert "accuracy 0.000" in figures.differences(difference, "other").alt
+    drawing = figures.differences(difference, "other")
+    assert "accuracy 0.000 (no interval)" in drawing.alt
+    assert "no interval" in said(drawing)
+    assert "+0.02" in said(drawing)
 
 
 def test_the_loss_is_no_score() -> None:
@@ -136,6 +178,27 @@ def test_many_labels_are_not_named_in_the_balance() -> None:
     text = said(figures.label_balance({"train": np.arange(1, 78)}, [f"label {place}" for place in range(77)]))
     assert "label 5" not in text
     assert "the most frequent first" in text
+
+
+def test_wide_signs_have_the_room_they_need() -> None:
+    plain, wide = (matrix.confusion_matrix(np.eye(2, dtype=int), [sign * 11, "b"]) for sign in "x日")
+    assert wide.width > plain.width + 50
+    assert readable("日" * 20, 11) == "日" * 5 + "…"
+
+
+@pytest.mark.parametrize("label", ["日本語", "🙂", "हिन्दी", "x\U0001fae8"])
+def test_the_png_numbers_a_label_that_it_cannot_write(label: str) -> None:
+    def drawn(name: str) -> list[Drawing]:
+        counts = np.array([[5, 1], [0, 3]])
+        names = ["the longest label", name]
+        return [matrix.confusion_matrix(counts, names), figures.label_balance({"train": counts.sum(axis=1)}, names)]
+
+    for ours, numbered in zip(drawn(label), drawn("label 1"), strict=True):
+        assert label in said(ours)
+        assert "label 1" not in said(ours)
+        assert ours.png == numbered.png, "no boxes"
+    assert written("naïve Ελλάδα", 1) == "naïve Ελλάδα"
+    assert written(label, 1) == "label 1"
 
 
 def test_readable_cuts_by_characters() -> None:

@@ -13,7 +13,7 @@ from pipeline.evaluation import figures
 from pipeline.evaluation.mistakes import Confusion, Mistake
 from pipeline.evaluation.report import render, shortened, write
 from pipeline.params import Params
-from tests.evaluation.findings import audit, curves, findings, interval, metrics
+from tests.evaluation.findings import audit, curves, findings, metrics
 
 EMPTY = {"meta", "link", "img", "wbr", "br"}
 HOSTILE = "</td></table><script>alert('x')</script><img src=x onerror=alert(1)> {{ 7*7 }} & \x00\x1b ‮ flipped"
@@ -139,6 +139,14 @@ def test_the_difference_says_in_words_what_it_means() -> None:
     assert verdicts(0.01) == ["may be noise"] * 3
 
 
+def test_a_difference_without_interval_has_no_verdict() -> None:
+    found = metrics()
+    found["versus"]["words & <trees>"] = {"accuracy": {"difference": 0.0, "low": None, "high": None}}
+    text = render(findings(metrics=found))
+    assert "no interval" in text
+    assert 'class="verdict' not in text
+
+
 def test_the_audit_is_shown() -> None:
     text = " ".join(Page(render(findings())).text.split())
     assert "3 rows were removed from train." in text
@@ -155,13 +163,16 @@ def test_the_audit_is_shown() -> None:
         (lambda: {"audit": audit() | {"warnings": []}}, "Nothing that calls for attention"),
         (lambda: {"metrics": metrics() | {"rows": {"test": 99, "validation": 1}}}, "These are few rows"),
         (lambda: {"metrics": metrics() | {"baselines": {}, "versus": {}}}, "This model"),
-        (lambda: {"metrics": _with_accuracy(interval(1.0, 0.0))}, "A range without width"),
-        (lambda: {"metrics": _with_accuracy({"value": None, "low": None, "high": None})}, "no interval"),
+        (lambda: {"metrics": _with_accuracy({"value": 1.0, "low": None, "high": None})}, "1.000 no interval"),
+        (lambda: {"metrics": _with_accuracy({"value": 1.0, "low": None, "high": None})}, "No interval: every resample"),
+        (lambda: {"metrics": _with_accuracy({"value": None, "low": None, "high": None})}, "– not defined"),
         (lambda: {"mistakes": [Mistake("t:1", ("",), "a", "b", 0.5)]}, "(empty)"),
     ],
 )
 def test_says_what_is_special(change: Callable[[], dict[str, object]], said: str) -> None:
-    assert said in Page(render(findings(**change()))).text
+    text = " ".join(Page(render(findings(**change()))).text.split())
+    assert said in text
+    assert said not in " ".join(Page(render(findings())).text.split()) or said == "This model"
 
 
 def _with_accuracy(found: dict[str, float | None]) -> dict[str, object]:

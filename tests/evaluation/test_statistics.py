@@ -102,7 +102,7 @@ def test_a_difference_is_paired() -> None:
 
 def test_a_model_does_not_differ_from_itself() -> None:
     found = resample(TASK, drawn(100, 0.7), 100, 0)
-    assert set(map(tuple, (d.values() for d in versus(found, found, 0.95).values()))) == {(0.0, 0.0, 0.0)}
+    assert set(map(tuple, (d.values() for d in versus(found, found, 0.95).values()))) == {(0.0, None, None)}
 
 
 @pytest.mark.parametrize(("rows", "seed"), [(99, 0), (100, 1)])
@@ -121,12 +121,34 @@ def test_constant_predictions_and_lost_labels_make_valid_json(target: list[int],
     found = resample(TASK, predictions, 100, 0)
     for scores in (intervals(found, 0.95), versus(found, found, 0.95)):
         assert "NaN" not in json.dumps(scores, allow_nan=False)
-        assert all(bounds["low"] <= bounds["high"] for bounds in scores.values())
+        pairs = [(bounds["low"], bounds["high"]) for bounds in scores.values()]
+        assert all(pair == (None, None) or pair[0] < pair[1] for pair in pairs), "no interval claims certainty"
 
 
-def test_one_row_has_no_interval() -> None:
+@pytest.mark.parametrize("level", [0.9, 0.95])
+@pytest.mark.parametrize(("right", "value"), [(1.0, 1.0), (0.0, 0.0)])
+def test_accuracy_without_spread_has_the_exact_interval_and_no_other_score_has_one(
+    level: float, right: float, value: float
+) -> None:
+    predictions = drawn(40, right)
+    predictions["loss"] = np.full(40, 0.1)
+    found = intervals(resample(TASK, predictions, 100, 0), level)
+    # With no error (or no hit) in n rows the exact bound has a closed form: the n-th root of the tail.
+    far = ((1 - level) / 2) ** (1 / 40)
+    low, high = (far, 1.0) if right else (0.0, 1 - far)
+    assert found["accuracy"] == {
+        "value": value,
+        "low": pytest.approx(low, abs=1e-6),
+        "high": pytest.approx(high, abs=1e-6),
+    }
+    without = [name for name, bounds in found.items() if bounds["low"] is None and bounds["high"] is None]
+    assert set(without) >= ({"f1_macro", "mcc", "loss"} if right else {"f1_macro", "loss"})
+
+
+def test_one_row_has_an_interval_for_accuracy_alone() -> None:
     found = resample(TASK, drawn(1, 1.0), 100, 0)
-    assert intervals(found, 0.95)["accuracy"] == {"value": 1.0, "low": None, "high": None}
+    assert intervals(found, 0.95)["accuracy"] == {"value": 1.0, "low": 0.025, "high": 1.0}
+    assert intervals(found, 0.95)["f1_macro"] == {"value": 1.0, "low": None, "high": None}
     assert versus(found, found, 0.95)["accuracy"] == {"difference": 0.0, "low": None, "high": None}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.evaluation.verdict import headline, percent, strongest
+from pipeline.evaluation.verdict import compared, headline, percent, strongest
 from tests.evaluation.findings import interval, metrics
 
 OPENING = "Test accuracy is 80.0% (95% interval 78.0% to 82.0%)"
@@ -31,11 +31,46 @@ def test_says_the_level_that_was_asked_for() -> None:
     assert "(99.5% interval" in headline({**metrics(), "confidence_level": 0.995})
 
 
-def test_a_single_row_has_no_interval_and_no_comparison() -> None:
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        (0.0, f"the same as {AGAINST}, in every resample"),
+        (1.0, f"+100.0 points against {AGAINST} (no interval: every resample gives the same difference)"),
+    ],
+)
+def test_says_that_there_is_no_interval_instead_of_claiming_certainty(difference: float, said: str) -> None:
     found = metrics()
     found["test"]["accuracy"] = {"value": 1.0, "low": None, "high": None}
-    found["versus"]["words & <trees>"]["accuracy"] = {"difference": 1.0, "low": None, "high": None}
-    assert headline(found) == f"Test accuracy is 100.0%, which cannot be compared with {AGAINST}."
+    found["versus"]["words & <trees>"]["accuracy"] = {"difference": difference, "low": None, "high": None}
+    assert headline(found) == (f"Test accuracy is 100.0% (no interval: every resample gives the same score), {said}.")
+
+
+def test_a_score_that_is_no_number_cannot_be_compared() -> None:
+    found = metrics()
+    found["test"]["accuracy"] = {"value": None, "low": None, "high": None}
+    found["versus"]["words & <trees>"]["accuracy"] = {"difference": None, "low": None, "high": None}
+    assert headline(found) == f"Test accuracy is –, which cannot be compared with {AGAINST}."
+
+
+def test_compared_are_a_few_flat_numbers() -> None:
+    assert compared(metrics()) == {
+        "accuracy": 0.8,
+        "f1_macro": 0.79,
+        "loss": 0.6,
+        "accuracy_low": 0.78,
+        "accuracy_high": 0.82,
+        "baseline": 0.75,
+        "lead": 0.05,
+        "lead_low": 0.03,
+        "lead_high": 0.07,
+    }
+
+
+def test_what_is_not_defined_is_not_compared() -> None:
+    found = {**metrics(), "baselines": {}, "versus": {}}
+    found["test"] |= {"accuracy": {"value": 1.0, "low": None, "high": None}}
+    found["test"] |= {"loss": {"value": None, "low": None, "high": None}}
+    assert compared(found) == {"accuracy": 1.0, "f1_macro": 0.79}
 
 
 def test_the_strongest_is_the_best_by_the_first_score_and_of_equals_the_last() -> None:
