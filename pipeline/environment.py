@@ -4,10 +4,12 @@ import os
 
 
 def prepare() -> None:
-    """Switch telemetry off and determinism on, unless the user's own environment says otherwise."""
+    """Switch telemetry off, determinism on and chatter down, unless the user's own environment says otherwise."""
     for name, value in {
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        # Without a network it tells of every try; the error at the end says as much.
+        "HF_HUB_VERBOSITY": "error",
         "TRANSFORMERS_VERBOSITY": "error",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",

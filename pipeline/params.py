@@ -5,10 +5,20 @@ written once, here: they become the comments of params.yaml and the JSON Schema 
 `hardware`, `tracking` and `promotion` are no part of the experiment: changing them retrains nothing.
 """
 
+import json
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 OUTSIDE_THE_EXPERIMENT = ("hardware", "tracking", "promotion")
 
@@ -27,8 +37,24 @@ def _list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _steps(value: float) -> float:
+    if value >= 1 and not value.is_integer():
+        raise PydanticCustomError("steps", "a whole number of steps, or below 1 a fraction of all steps")
+    return value
+
+
+def _json(value: object) -> object:
+    # YAML knows dates, bytes, endless numbers and mappings that hold themselves; a model's config.json does not.
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise PydanticCustomError("json", "text, a finite number, true, false, null, or a list of these") from None
+    return value
+
+
 Number = Annotated[float, BeforeValidator(_number)]
 Names = Annotated[list[str], BeforeValidator(_list)]
+JsonValue = Annotated[Any, AfterValidator(_json)]
 
 
 class Section(BaseModel):
@@ -103,7 +129,7 @@ class Tokenizer(Section):
         description="a folder or hub name; null takes the model's own, or trains one when there is no model",
     )
     tokenizer_revision: str | None = Field(None, description="the commit or tag of a hub tokenizer")
-    vocab_size: int = Field(8000, ge=300, le=500_000, description="tokens of a tokenizer that is trained here (BPE)")
+    vocab_size: int = Field(16000, ge=300, le=500_000, description="tokens of a tokenizer that is trained here (BPE)")
     do_lower_case: bool = Field(True, description="fold case in a tokenizer that is trained here")
     max_seq_length: int = Field(64, ge=4, le=1_000_000, description="longer texts are cut off here (tokens; counted)")
 
@@ -117,11 +143,11 @@ class Model(Section):
         description="a pretrained model: a folder (data/models/...) or a hub name; null trains from scratch",
     )
     model_revision: str | None = Field(None, description="the commit or tag of a hub model; set it to be reproducible")
-    config: dict[str, Any] | None = Field(
+    config: dict[str, JsonValue] | None = Field(
         {
             "model_type": "modernbert",
-            "hidden_size": 128,
-            "intermediate_size": 192,
+            "hidden_size": 96,
+            "intermediate_size": 128,
             "num_hidden_layers": 1,
             "num_attention_heads": 2,
             "classifier_pooling": "mean",
@@ -132,12 +158,17 @@ class Model(Section):
         description="a model from scratch: model_type, and any value of that model's transformers configuration",
     )
 
+    @field_validator("config")
+    @classmethod
+    def _has_a_type(cls, config: dict[str, Any] | None) -> dict[str, Any] | None:
+        if config is not None and not isinstance(config.get("model_type"), str):
+            raise ValueError("it needs a model_type that is a text, such as bert or modernbert")
+        return config
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.model_name_or_path is None) == (self.config is None):
             raise ValueError("set either model_name_or_path or config, and the other to null")
-        if self.config is not None and not isinstance(self.config.get("model_type"), str):
-            raise ValueError("config needs a model_type, such as bert or modernbert")
         return self
 
 
@@ -154,7 +185,9 @@ class Train(Section):
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="how it falls after the warm-up: linear, cosine or constant"
     )
-    warmup_steps: Number = Field(0.1, ge=0, description="steps of warm-up; below 1 a fraction of all steps")
+    warmup_steps: Annotated[Number, AfterValidator(_steps)] = Field(
+        0.1, ge=0, description="steps of warm-up; below 1 a fraction of all steps"
+    )
     weight_decay: Number = Field(0.01, ge=0, description="AdamW's decay; biases and norms are spared")
     adam_beta1: Number = Field(0.9, ge=0, lt=1, description="AdamW's first moment")
     adam_beta2: Number = Field(0.999, ge=0, lt=1, description="AdamW's second moment")
@@ -188,7 +221,7 @@ class Hardware(Section):
         1, ge=1, le=1024, description="threads a process; explicit, since it changes the last bits"
     )
     micro_batch_tokens: int = Field(
-        2048, ge=16, description="padded tokens of one forward and backward; fewer need less memory"
+        1024, ge=16, description="padded tokens of one forward and backward; fewer need less memory"
     )
     gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, slower")
     save_steps: int = Field(200, ge=1, description="steps between checkpoints, from which a killed run goes on")

@@ -10,11 +10,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline import yaml_file
 from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Params, Section
 
 SCHEMA = Path("params.schema.json")
-_MAX_LISTED, _MAX_SHOWN, _DEEPEST = 3, 60, 20
+_MAX_LISTED, _MAX_SHOWN = 3, 60
 
 # Well-known spellings of other tools and times, and what the key is called here.
 _FOREIGN = {
@@ -44,25 +45,6 @@ _FOREIGN = {
     "run_name": "tracking.run_name",
 }
 
-# Fragments of the YAML parser's words, and what a person did. What began in an earlier line is mended there.
-_SLIPS = {
-    r"'\t'": "indent with spaces, not with a tab",
-    "that cannot start any token": "put a text that begins with such a character in quotes",
-    "mapping values are not allowed": "a wrong indentation, or a text with a colon that needs quotes",
-    "expected <block end>": "a wrong indentation, or something behind the end of a value",
-    "sequence entries are not allowed": "a wrong indentation, or a text that begins with - and needs quotes",
-    "another document": "'---' begins a second document; leave one",
-    "could not determine a constructor": "put a text that begins with ! in quotes",
-    "undefined alias": "put a text that begins with * in quotes",
-    "alphabetic or numeric character": "put a text that begins with * or & in quotes",
-    "unknown escape character": "a backslash in double quotes; use single quotes",
-}
-_SLIPS_OF_AN_EARLIER_LINE = {
-    "expected ',' or": "a bracket that begins here is not closed",
-    "unexpected end of stream": "a quote that begins here is not closed",
-    "could not find expected ':'": "a key without a colon",
-}
-
 # What a value must be, by pydantic's name of the error.
 _MUST = {
     "bool_type": "true or false",
@@ -89,18 +71,7 @@ def read(path: Path) -> Params:
     Raises:
         UserError: the file is missing or no YAML, or has a key or a value that does not fit; with line numbers.
     """
-    text = _text(path)
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines = dict(_lines(root, ())) if root is not None else {}
-        values = yaml.safe_load(text)
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise UserError(f"{path}, line {line}: there is a control character (#x{error.character:04x})") from None
-    except yaml.MarkedYAMLError as error:
-        raise UserError(f"{path}, {_not_yaml(error)}") from None
-    except ValueError as error:  # such as the 30th of February
-        raise UserError(f"{path}: a date or number that is none ({error}). Put it in quotes.") from None
+    values, lines = yaml_file.read(path)
     if values is None:
         raise UserError(f"{path} is empty. Take it from a fresh clone, or write one: reprise init FILE")
     if not isinstance(values, dict):
@@ -116,47 +87,6 @@ def read(path: Path) -> Params:
     raise UserError("\n".join(problems[:_MAX_LISTED]) + (f"\n... and {more} more" if more > 0 else ""))
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is not here ({Path.cwd()}). Go to the project's folder, or write one: reprise init FILE"
-        ) from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: this is not UTF-8 text. Save the file as UTF-8.") from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _lines(node: yaml.Node, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    """The line of every key, by its place; a key that stands twice is an error, not the last one's value."""
-    if not isinstance(node, yaml.MappingNode) or len(place) > _DEEPEST:
-        return
-    seen: dict[str, int] = {}
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode):
-            raise yaml.MarkedYAMLError(problem="a key must be a plain word", problem_mark=key.start_mark)
-        if key.value in seen:
-            first = f"the key '{key.value}' stands twice, first in line {seen[key.value]}"
-            raise yaml.MarkedYAMLError(problem=first, problem_mark=key.start_mark)
-        seen[key.value] = line
-        yield (*place, key.value), line
-        yield from _lines(value, (*place, key.value))
-
-
-def _not_yaml(error: yaml.MarkedYAMLError) -> str:
-    """Where the YAML breaks off and, for the usual slips, what they are; else the parser's words."""
-    problem, mark = str(error.problem), error.problem_mark
-    reason = next((words for fragment, words in _SLIPS.items() if fragment in problem), problem)
-    for fragment, words in _SLIPS_OF_AN_EARLIER_LINE.items():
-        if fragment in problem and error.context_mark:
-            reason, mark = words, error.context_mark
-    return f"line {mark.line + 1 if mark else 1}: this is no valid YAML: {reason}"
-
-
 def _explain(error: ErrorDetails, path: Path, lines: dict[tuple[str, ...], int]) -> str:
     place = tuple(str(part) for part in error["loc"] if part != "[key]")
     known = next((lines[place[:depth]] for depth in range(len(place), 0, -1) if place[:depth] in lines), None)
@@ -166,6 +96,12 @@ def _explain(error: ErrorDetails, path: Path, lines: dict[tuple[str, ...], int])
     match error["type"]:
         case "extra_forbidden" | "invalid_key":
             return f"{where}: there is no key '{key}'.{_nearest_key(place)}"
+        case "literal_error" if place == ("version",) and type(value) is int:
+            return (
+                f"{where}: version is {_shown(value)}, but this Reprise reads {error['ctx']['expected']}.\n"
+                "Update pipeline/ and stages/ to those that the file was written for, or write it anew: "
+                "reprise init FILE"
+            )
         case "value_error":
             return f"{where}: {key}: {error['ctx']['error']}"
         case "literal_error":
@@ -189,6 +125,8 @@ def _shown(value: object) -> str:
 
 def _is_other(text: str) -> bool:
     """Whether the text, if it had no quotes, would be a number or true or false."""
+    if len(text) > _MAX_SHOWN:
+        return False
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:

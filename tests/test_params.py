@@ -50,6 +50,22 @@ def test_a_whole_number_may_stand_for_a_fraction_but_not_the_other_way() -> None
         Train.model_validate({"global_batch_size": 16.0})
 
 
+@pytest.mark.parametrize(("written", "fits"), [(0.5, True), (1, True), (2.0, True), (1e2, True), (1.5, False)])
+def test_warmup_is_a_fraction_or_a_whole_number_of_steps(written: float, fits: bool) -> None:
+    if fits:
+        assert Train.model_validate({"warmup_steps": written}).warmup_steps == written
+        return
+    with pytest.raises(ValidationError, match="a whole number of steps"):
+        Train.model_validate({"warmup_steps": written})
+
+
+def test_a_model_config_that_holds_itself_is_refused() -> None:
+    config: dict[str, object] = {"model_type": "bert"}
+    config["again"] = config
+    with pytest.raises(ValidationError, match="a finite number"):
+        Model.model_validate({"config": config})
+
+
 def test_one_column_needs_no_list() -> None:
     data = Data.model_validate(
         {

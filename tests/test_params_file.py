@@ -105,8 +105,25 @@ def test_a_folder_in_its_place_is_told(file: Path) -> None:
         params_file.read(file)
 
 
-def test_a_date_that_does_not_exist_is_told(file: Path) -> None:
-    assert "Put it in quotes" in said_of(file, "tracking:\n  run_name: 2026-02-30\n")
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("2026-02-30", "there is no such date (day is out of range for month). Put it in quotes if it is text."),
+        ("1" * 5_000, "a number has too many digits. Put it in quotes if it is text."),
+        ("0x" + "f" * 5_000, "a number has too many digits. Put it in quotes if it is text."),
+        ("1:" * 3_000 + "1.0", "a number has too many digits. Put it in quotes if it is text."),
+        ('"a \\ud83d"', "there is a text with half a UTF-16 pair (\\ud83d); write the character itself"),
+        ("[" * 100_000, "lists or keys are nested more than 20 deep"),
+        ("- " * 1_000 + "a", "lists or keys are nested more than 20 deep"),
+    ],
+    ids=["date", "digits", "hexadecimal", "base 60", "half a pair", "brackets", "dashes"],
+)
+def test_what_yaml_allows_and_python_cannot_read_is_told(file: Path, value: str, said: str) -> None:
+    assert said_of(file, f"train:\n  seed: 1\ntracking:\n  run_name:\n    {value}\n") == f"params.yaml, line 5: {said}"
+
+
+def test_a_long_text_in_place_of_a_number_is_told(file: Path) -> None:
+    assert "must be a whole number" in said_of(file, f"train:\n  seed: '{'[' * 100_000}'\n")
 
 
 def test_a_file_that_holds_itself_is_told(file: Path) -> None:

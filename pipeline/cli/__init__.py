@@ -27,6 +27,11 @@ COMMANDS = {
 }
 
 
+# Those that look at the results of params.yaml. Its sections `hardware`, `tracking` and `promotion` are no part of the
+# experiment: after a change of these alone `dvc repro` runs nothing, so what is wrong there is to be told here.
+_OF_VALID_PARAMS = {"summary", "ui"}
+
+
 def _switch_on_tracebacks(_context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted:
         os.environ["REPRISE_DEBUG"] = "1"
@@ -68,11 +73,11 @@ class _LazyGroup(click.Group):
         command: click.Command = copy.copy(import_module(f"pipeline.cli.{cmd_name}").command)
         command.params = [*command.params, _DEBUG]
         if command.callback is not None:
-            command.callback = _in_project(command.callback)
+            command.callback = _in_project(command.callback, cmd_name in _OF_VALID_PARAMS)
         return command
 
 
-def _in_project(callback: Callable[..., Any]) -> Callable[..., Any]:
+def _in_project(callback: Callable[..., Any], of_valid_params: bool) -> Callable[..., Any]:
     """The callback, run in the project's folder. Not before: `reprise predict --help` works anywhere."""
 
     @wraps(callback)
@@ -82,6 +87,11 @@ def _in_project(callback: Callable[..., Any]) -> Callable[..., Any]:
         if (folder / "pipeline").is_dir() and folder.resolve() != running:
             click.echo(f"Note: this `reprise` runs the code of {running}, not that of {folder}.", err=True)
         os.chdir(folder)
+        if of_valid_params:
+            # Imported here: pydantic takes a moment, and `reprise --help` should not.
+            from pipeline import params_file, project
+
+            params_file.read(project.PARAMS)
         return callback(*args, **kwargs)
 
     return run

@@ -91,8 +91,8 @@ def _is_header(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
     if any(_plain(cell) in (*_TEXTS, *_LABELS, *_OTHERS) for cell in cells):
         return True
     for cell, below in zip(cells, columns, strict=True):
-        if below and all(map(_is_number, below)):
-            return not _is_number(cell)
+        if below and all(map(rows.is_number, below)):
+            return not rows.is_number(cell)
     return not any(len(cell.split()) > _LONG_WORDS or len(cell) > _LONG_CHARACTERS for cell in cells)
 
 
@@ -146,7 +146,9 @@ def check_label(table: pa.Table, name: str) -> None:
         raise UserError(f"{where} holds lists: a row has several labels, {only}")
     values = values_of(table, name)
     if quantity := _quantity(values):
-        raise UserError(f"{where} holds quantities such as {quantity}: predicting one is regression, {only}")
+        raise UserError(
+            f"{where} holds quantities such as {rows.shown(quantity)[1:-1]}: predicting one is regression, {only}"
+        )
     distinct = set(values)
     if _hardly_repeats(table, name):
         raise UserError(
@@ -220,7 +222,7 @@ def _mean_words(table: pa.Table, name: str) -> float | None:
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return None
     values = values_of(table, name)
-    if not values or all(map(_is_number, values)):
+    if not values or all(map(rows.is_number, values)):
         return None
     return sum(len(value.split()) for value in values) / len(values)
 
@@ -240,12 +242,8 @@ def values_of(table: pa.Table, name: str) -> list[str]:
 
 def _quantity(values: Sequence[str]) -> str | None:
     """The first fraction among values that are all numbers."""
-    numbers = all(map(_is_number, values))
+    numbers = all(map(rows.is_number, values))
     return next((value for value in values if numbers and not float(value).is_integer()), None)
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text) is not None
 
 
 # Files

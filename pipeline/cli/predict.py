@@ -70,22 +70,38 @@ def _given(texts: tuple[str, ...], pairs: tuple[str, ...], columns: int) -> list
             "This model was trained on pairs of texts: give a --text-pair for every --text "
             f"(there are {len(texts)} and {len(pairs)})."
         )
+    for key, values in (("--text", texts), ("--text-pair", pairs)):
+        for value in values:
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise UserError(f"{key} {value!a} is not UTF-8 text.") from None
+            if not value.strip():
+                raise UserError(f"{key} {value!r} is empty: there is nothing to label.")
     return list(zip(texts, pairs, strict=True)) if columns == 2 else [(text,) for text in texts]
 
 
 def _lines(columns: int) -> Iterator[Texts]:
-    """The lines of standard input, an empty one too: answers come line by line."""
+    """The lines of standard input; empty ones may only be its last, so that answers stay line by line."""
+    empty: int | None = None
     for number, raw in enumerate(sys.stdin.buffer, 1):
         try:
             line = raw.decode().rstrip("\r\n")
         except UnicodeDecodeError:
             raise UserError(f"Standard input, line {number}, is not UTF-8 text.") from None
+        if not line.strip():
+            empty = empty or number
+            continue
+        if empty is not None:
+            raise UserError(f"Standard input, line {empty}, is empty: there is nothing to label. Take the line out.")
         texts = (line,) if columns == 1 else tuple(line.split("\t"))
         if len(texts) != columns:
             raise UserError(
                 f"Standard input, line {number}: this model was trained on pairs, so a line is text<TAB>text; "
                 f"this one has {len(texts)} field{'s' * (len(texts) > 1)}."
             )
+        if not all(text.strip() for text in texts):
+            raise UserError(f"Standard input, line {number}: one of its two texts is empty.")
         yield texts
 
 

@@ -35,11 +35,21 @@ def decontaminate(splits: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     train = splits["train"]
     kept = train.filter(pa.array([texts not in seen for texts in _normalised(_texts(train))], pa.bool_()))
     if not len(kept):
-        raise UserError(
-            f"data: the texts of all {len(train):,} training rows are also in validation or test, so none is left.\n"
-            "Give splits that differ, or set data.decontaminate_train: false."
-        )
+        raise UserError(_nothing_left(splits))
     return {**splits, "train": kept}
+
+
+def _nothing_left(splits: Mapping[str, pa.Table]) -> str:
+    rows_of = {split: _normalised(_texts(table)) for split, table in splits.items()}
+    train = rows_of.pop("train")
+    shared = {split: sum(map(set(texts).__contains__, train)) for split, texts in rows_of.items()}
+    most = max(shared, key=shared.__getitem__)
+    others = " and ".join(f"{count:,} in {split}" for split, count in shared.items() if count)
+    return (
+        f"data: no training row is left: the texts of all {len(train):,} are also in validation or test ({others}).\n"
+        f"If data.{most}_file is a copy of data.train_file, name a file with other rows, or set the key to null:\n"
+        f"{most} is then cut from the training rows."
+    )
 
 
 def audit(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table], labels: Sequence[str]) -> dict[str, Any]:
@@ -162,12 +172,14 @@ def _warnings(found: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
 def _about_leaks(found: Mapping[str, Any]) -> Iterable[str]:
     removed = found["splits"]["train"]["removed"]
     if removed:
-        rows_were = "row was" if removed == 1 else "rows were"
-        yield f"{removed:,} {rows_were} removed from train, because their texts are also in validation or test."
+        were, texts_are = ("was", "its text is") if removed == 1 else ("were", "their texts are")
+        yield f"{_count(removed, 'row')} {were} removed from train, because {texts_are} also in validation or test."
     for pair in found["across"]:
         first, second = pair["splits"]
         if pair["normalised"] and not (removed and first == "train"):
-            effect = f"scores on {second} flatter the model" if first == "train" else "they help to pick the best model"
+            they_help = "it helps" if pair["normalised"] == 1 else "they help"
+            to_pick = f"{they_help} to pick the best model"
+            effect = f"scores on {second} flatter the model" if first == "train" else to_pick
             have = f"{_count(pair['normalised'], 'row')} of {first} {_has(pair['normalised'])}"
             yield f"{have} a text that is also in {second}: {effect}."
 

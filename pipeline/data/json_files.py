@@ -2,8 +2,9 @@
 
 import json
 import re
+import sys
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ def read_json(path: Path, short: str, wanted: Mapping[str, str], limit: int | No
     tables: list[pa.Table] = []
     types: dict[str, pa.DataType] = {}
     while chunk := list(islice(objects, limit or ROWS_A_CHUNK)):
-        for _, value in chunk:
-            names.update(dict.fromkeys(value))
+        for place, value in chunk:
+            names.update(_keys(path, unit, place, value, names))
         columns = {"id": pa.array([f"{short}{mark}{place}" for place, _ in chunk], pa.string())}
         for name in rows.kept(path.as_posix(), list(names), wanted, limit is not None):
             if name in wanted:
@@ -57,6 +58,15 @@ def read_json(path: Path, short: str, wanted: Mapping[str, str], limit: int | No
                 columns[name] = _loose_array([value.get(name) for _, value in chunk])
         tables.append(pa.table(columns))
     return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({"id": []})
+
+
+def _keys(path: Path, unit: str, place: int, value: dict[str, Any], known: Container[str]) -> dict[str, None]:
+    """The keys of an object that are not known yet."""
+    new = dict.fromkeys(key for key in value if key not in known)
+    for key in new:
+        if reason := rows.half_pair(key):
+            raise UserError(f"{path}, {unit} {place}: the key {rows.shown(key)} has {reason}")
+    return new
 
 
 def _objects(path: Path, unit: str, items: Iterator[Item]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -77,6 +87,8 @@ def _line_items(path: Path, stream: Iterator[str], start: int) -> Iterator[Item]
                 reason = "is one JSON object; it must be a list of objects, or have one object a line"
                 raise UserError(f"{path}: {reason}") from None
             raise UserError(f"{path}, line {number}, column {error.colno}: {_plain(error)}") from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}, line {number}: {_beyond_python(error)}") from None
 
 
 def _list_items(path: Path, text: str) -> Iterator[Item]:
@@ -102,6 +114,9 @@ def _list_items(path: Path, text: str) -> Iterator[Item]:
         raise UserError(
             f"{path}, line {error.lineno}, column {error.colno} (row {max(row, 1)}): {_plain(error)}"
         ) from None
+    except (ValueError, RecursionError) as error:
+        line = text.count("\n", 0, place) + 1
+        raise UserError(f"{path}, line {line} (row {row}): {_beyond_python(error)}") from None
 
 
 def _skip(text: str, place: int) -> int:
@@ -114,6 +129,14 @@ def _plain(error: json.JSONDecodeError) -> str:
     if error.pos >= len(error.doc.rstrip()):
         return "the JSON breaks off here"
     return f"malformed JSON ({error.msg[:1].lower() + error.msg[1:].removesuffix(' starting at')})"
+
+
+def _beyond_python(error: ValueError | RecursionError) -> str:
+    """What Python cannot read of valid JSON."""
+    if isinstance(error, RecursionError):
+        return f"lists or objects are nested too deep; a row is flat: {_EXAMPLE}"
+    most = sys.get_int_max_str_digits()
+    return f"a number has more than {most:,} digits, which no column can hold; put it in quotes if it is text"
 
 
 def _loose_array(values: Sequence[Any]) -> pa.Array:
@@ -136,6 +159,12 @@ def _strict_array(
         return pa.array(values)
     index = bisect_left(range(len(values)), True, key=lambda last: _type(values[: last + 1], above) is None)
     before = _type(values[:index], above)
+    if isinstance(values[index], str) and (reason := rows.half_pair(values[index])):
+        found = f"'{name}' is {rows.shown(values[index])}, which has {reason}"
+        raise UserError(
+            f"{path}, {unit} {chunk[index][0]}: {found}.\n"
+            r"A character beyond \uffff takes both halves (\ud83d\ude00); write both, or take the half out."
+        )
     if before is None or pa.types.is_null(before):
         clash = ", which no column can hold"
     else:

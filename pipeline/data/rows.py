@@ -6,6 +6,7 @@ A row's `id` says where it stands: `train.csv:17` is line 17 of data/raw/train.c
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,9 @@ _SOURCE = b"source"
 _MAX_LISTED = 12
 _MAX_SHOWN = 40
 _INTEGER = re.compile(r"[-+]?\d+")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+_MOST_DIGITS = 1000
 
 
 def with_source(table: pa.Table, source: str) -> pa.Table:
@@ -48,6 +52,12 @@ def shown(value: object) -> str:
     """A value for a message: quoted if it is text, and cut if it is long."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 4]}...{text[-1]}"
+
+
+def half_pair(text: str) -> str | None:
+    """A lone half of a UTF-16 pair in words, which JSON can hold, and UTF-8 and Arrow cannot; None if there is none."""
+    found = _HALF_PAIR.search(text)
+    return f"half a UTF-16 pair: {ascii(found[0])[1:-1]}" if found else None
 
 
 def normalised(text: str) -> str:
@@ -138,10 +148,11 @@ def text_column(table: pa.Table, name: str) -> pa.ChunkedArray:
 def label_column(table: pa.Table, name: str) -> list[str]:
     """The labels of a column by their names, white space around them stripped.
 
-    Whole numbers keep their digits (`3.0` of a column of floats is `3`), truth values are `false` and `true`.
+    Whole numbers keep their digits (`3.0` of a column of numbers is `3`), truth values are `false` and `true`.
 
     Raises:
-        UserError: the column is missing; a label is null or empty; a label is a fraction or a list.
+        UserError: the column is missing; a label is null or empty; a label of a column of numbers is a fraction or too
+            long; a label is a list.
     """
     require_columns(table, [name], "data.label_column_name")
     column = _plain(table[name])
@@ -154,7 +165,7 @@ def label_column(table: pa.Table, name: str) -> list[str]:
         labels = [label.strip() for label in column.to_pylist()]
         if "" in labels:
             raise _no_label(table, labels.index(""), name, "empty")
-        return labels
+        return _without_points(table, labels, name) if all(map(is_number, labels)) else labels
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return [str(label) for label in column.cast(pa.string()).to_pylist()]
     raise UserError(
@@ -171,6 +182,11 @@ def label_names(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number, such as `-1`, `0.5` or `1e-4`."""
+    return _NUMBER.fullmatch(text) is not None
+
+
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column with its dictionary, if it has one, resolved."""
     return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
@@ -182,12 +198,29 @@ def _whole_numbers(table: pa.Table, column: pa.ChunkedArray, name: str) -> list[
         if value != value:
             raise _no_label(table, index, name, "NaN, no number")
         if value in (float("inf"), float("-inf")) or value != int(value):
-            raise UserError(
-                f"{where(table, index)}: the column '{name}' is {value}; a label is a word or a whole number.\n"
-                "Predicting a quantity is regression, which is another task."
-            )
+            raise _quantity(table, index, name, str(value))
         labels.append(str(int(value)))
     return labels
+
+
+def _without_points(table: pa.Table, labels: Sequence[str], name: str) -> list[str]:
+    """The labels of a column of numbers: `3.0` as `3`, so that it is the same label in another file."""
+    plain = {}
+    for label in dict.fromkeys(labels):
+        if len(label) > _MOST_DIGITS:
+            place = f"{where(table, labels.index(label))}: the column '{name}'"
+            raise UserError(f"{place} is a number of {len(label):,} digits; a label is a word or a whole number.")
+        if not _INTEGER.fullmatch(label) and not float(label).is_integer():
+            raise _quantity(table, labels.index(label), name, label)
+        plain[label] = label if _INTEGER.fullmatch(label) else str(int(Decimal(label)))
+    return [plain[label] for label in labels]
+
+
+def _quantity(table: pa.Table, index: int, name: str, value: str) -> UserError:
+    return UserError(
+        f"{where(table, index)}: the column '{name}' is {shown(value)[1:-1]}; a label is a word or a whole number.\n"
+        "Predicting a quantity is regression, which is another task; a class needs a word, such as 'version 0.5'."
+    )
 
 
 def _no_label(table: pa.Table, index: int, name: str, what: str) -> UserError:

@@ -16,6 +16,7 @@ from pipeline import project
 from pipeline.data import docstrings
 from pipeline.data.arrow_files import from_dataset
 from pipeline.data.files import read_file
+from pipeline.data.rows import half_pair
 from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Data
 
@@ -100,6 +101,8 @@ def locate(name: str, key: str) -> Path:
     Raises:
         UserError: it lies elsewhere, or is missing; the message says how to get it there.
     """
+    if half_pair(name):  # how Python shows bytes that are no UTF-8
+        raise UserError(f"{key}: the file's name is not UTF-8: {name!a}. Rename it.")
     path = Path(os.path.normpath(name))
     if not path.is_relative_to(project.RAW) or path == project.RAW:
         inside = project.RAW / path.name
@@ -123,9 +126,11 @@ def locate(name: str, key: str) -> Path:
         )
     original = project.home() / path
     if original.exists():
+        # Only the pointer: DVC writes no .gitignore beside a file that git ignores already.
+        file, pointed, message = (shlex.quote(text) for text in (f"{path}", f"{path}.dvc", f"Add {path.name}"))
         raise UserError(
             f"{key}: {path} is not in this temporary copy of the project, because git does not have it. Run\n"
-            f"dvc add {path} && git add {path}.dvc {path.parent}/.gitignore && git commit -m 'Add {path.name}'"
+            f"dvc add {file} && git add {pointed} && git commit -m {message}"
         )
     raise UserError(f"{key}: there is no {path}. {_what_is_there(path)}")
 

@@ -34,16 +34,33 @@ def cut(splits: Mapping[str, pa.Table], data: Data) -> dict[str, pa.Table]:
     shares = {split: percentages[split] / 100 for split in missing}
     labels = rows.label_column(train, data.label_column_name)
     elsewhere = {key for split, table in splits.items() if split != "train" for key in _keys(table, data)}
-    split_of = _assign(_keys(train, data), labels, shares, elsewhere)
+    keys = _keys(train, data)
+    split_of = _assign(keys, labels, shares, elsewhere)
     parts = {split: train.filter(pa.array([part == split for part in split_of])) for split in ("train", *missing)}
     found = {**splits, **parts}
     for split in missing:
         if not len(found[split]):
+            if repeated := sum(key in elsewhere for key in keys):
+                raise UserError(_repeated(splits, repeated, split, data))
             raise UserError(
                 f"{rows.source_of(train)}: no label has three different texts, too few to cut a {split} split off.\n"
                 f"Add rows, or set data.{split}_file."
             )
     return {split: found[split] for split in project.SPLITS}
+
+
+def _repeated(splits: Mapping[str, pa.Table], count: int, missing: str, data: Data) -> str:
+    """Why rows that stand in another split, too, leave too few to cut one off."""
+    train = splits["train"]
+    (given,) = splits.keys() - {"train"}
+    key = f"data.{given}_file"
+    named = getattr(data, key.removeprefix("data.")) is not None
+    other = f", or set {key} to null: it is then cut from the training rows" if named else ""
+    return (
+        f"{f'{key}: ' if named else ''}{rows.source_of(splits[given])} holds the same texts as {rows.source_of(train)} "
+        f"({count:,} of its {len(train):,} rows),\n"
+        f"which leaves too few to cut a {missing} split off. Give {given} rows of its own{other}."
+    )
 
 
 def _keys(table: pa.Table, data: Data) -> list[str]:

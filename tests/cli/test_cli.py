@@ -147,6 +147,15 @@ def test_another_projects_code_is_no_secret(call: Call, command, project: Path):
     assert f"the code of {ROOT}, not that of {project}" in err
 
 
+@pytest.mark.parametrize("name", ["summary", "ui"])
+@pytest.mark.parametrize("section", ["hardware", "tracking", "promotion"])
+def test_a_wrong_key_outside_the_experiment_is_told(name: str, section: str, call: Call, project: Path):
+    (project / "params.yaml").write_text(f"version: 1\n{section}: {{num_treads: 2}}\n")
+    code, out, err = call(name)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"params.yaml, line 2: there is no key '{section}.num_treads'.")
+
+
 def test_an_error_that_the_user_can_mend_is_its_message_alone(call: Call, command, project: Path):
     def probe() -> None:
         raise UserError("params.yaml, line 3: there is no key 'lr'.\nDid you mean 'learning_rate'?")

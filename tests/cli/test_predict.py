@@ -63,9 +63,9 @@ def test_prints_label_probability_and_text(predict: Predict):
 
 
 def test_reads_standard_input_line_by_line(predict: Predict):
-    given = "good\n\nbad, é\r\n" + "calm even day\n" * 600
+    given = "good\nbad, é\r\n" + "calm even day\n" * 600 + "\n \n"
     piped = lines(predict(stdin=given))
-    assert [line[2] for line in piped] == ["good", "", "bad, é", *["calm even day"] * 600]
+    assert [line[2] for line in piped] == ["good", "bad, é", *["calm even day"] * 600]
     assert piped == lines(predict("--text", "-", stdin=given))
     assert piped[0] == lines(predict("--text", "good"))[0]
 
@@ -103,6 +103,13 @@ def test_on_a_terminal_a_table_shows_texts_as_they_are(capsys: pytest.CaptureFix
         ([], "double", "a\tb\tc\n", r"line 1.*this one has 3 fields\."),
         ([], "single", b"good\nb\xe4d\n", "line 2, is not UTF-8"),
         ([], "single", "", "no text on standard input"),
+        ([], "single", "\n\n", "no text on standard input"),
+        ([], "single", "good\n\n\nbad\n", "line 2, is empty"),
+        ([], "double", "good\tbad\n\t\ngood\tbad\n", "line 2, is empty"),
+        ([], "double", "good\tbad\ngood\t\n", "line 2: one of its two texts is empty"),
+        (["--text", "good", "--text", ""], "single", None, "--text '' is empty"),
+        (["--text", "a", "--text-pair", " "], "double", None, "--text-pair ' ' is empty"),
+        (["--text", "b\udce4d"], "single", None, r"--text 'b\\udce4d' is not UTF-8"),
     ],
 )
 def test_wrong_questions(predict: Predict, arguments: list[str], model: str, stdin: str | bytes | None, told: str):

@@ -45,8 +45,12 @@ def test_pairs_are_the_same_only_if_both_texts_are() -> None:
 
 
 def test_no_training_row_left_is_an_error() -> None:
-    with pytest.raises(UserError, match="all 1 training rows are also in validation or test"):
-        decontaminate({"train": table(("a", 0)), "test": table(("A", 0))})
+    splits = {"train": table(("a", 0), ("b", 1)), "validation": table(("b", 1)), "test": table(("A", 0), ("b", 1))}
+    with pytest.raises(UserError) as caught:
+        decontaminate(splits)
+    said = str(caught.value)
+    assert "the texts of all 2 are also in validation or test (1 in validation and 2 in test)." in said
+    assert "If data.test_file is a copy of data.train_file, name a file with other rows" in said
 
 
 def test_the_counts() -> None:
@@ -89,6 +93,19 @@ def test_the_warnings() -> None:
         "validation has a single row with the label 'good'.",
         "test has only 3 rows: its scores are uncertain.",
         "test has a single row each with the labels 'bad', 'good', 'odd'.",
+    ]
+
+
+def test_one_row_is_told_in_the_singular() -> None:
+    splits = {
+        "train": table(("leak", 0), ("a", 0), ("b", 1)),
+        "validation": table(("shared", 0), ("c", 1)),
+        "test": table(("leak", 0), ("shared", 0), ("d", 1)),
+    }
+    said = audit(splits, decontaminate(splits), ("one", "other"))["warnings"]
+    assert said[:2] == [
+        "1 row was removed from train, because its text is also in validation or test.",
+        "1 row of validation has a text that is also in test: it helps to pick the best model.",
     ]
 
 

@@ -108,7 +108,18 @@ def test_whole_numbers_and_fractions_are_numbers(tmp_path: Path) -> None:
             lines([{"text": "a", "label": 10**30}]),
             "x.jsonl, line 1: 'label' is 1000000000000000000000000000000, which no column can hold",
         ),
-        (lines([{"text": "\ud800", "label": 1}]), "x.jsonl, line 1: 'text' is '\\ud800', which no column can hold"),
+        (
+            lines([*ROWS, {"text": "a \ud83d", "label": 1}]),
+            "x.jsonl, line 3: 'text' is 'a \\ud83d', which has half a UTF-16 pair: \\ud83d.\nA character beyond",
+        ),
+        (
+            lines([*ROWS, {"text": "a", "label": 1, "\ud83d": 1}]),
+            "x.jsonl, line 3: the key '\\ud83d' has half a UTF-16 pair: \\ud83d",
+        ),
+        (lines(ROWS) + "[" * 100_000, "x.jsonl, line 3: lists or objects are nested too deep; a row is flat: {"),
+        ("[\n" + "[" * 100_000, "x.jsonl, line 2 (row 1): lists or objects are nested too deep"),
+        (lines(ROWS) + '{"text": "a", "label": %s}' % ("1" * 5_000), "x.jsonl, line 3: a number has more than 4,300"),
+        ('[{"text": "a", "label": 1},\n{"label": %s}]' % ("1" * 5_000), "x.jsonl, line 2 (row 2): a number has more"),
     ],
 )
 def test_wrong_json_is_named_with_its_place(tmp_path: Path, content: str, message: str) -> None:

@@ -66,7 +66,8 @@ def test_labels_are_named_by_their_words() -> None:
     assert labels([" spam", "ham "]) == ["spam", "ham"]
     assert labels([3, -1]) == ["3", "-1"]
     assert labels([3.0, 10.0]) == ["3", "10"]
-    assert labels(["1.0", "01"]) == ["1.0", "01"]
+    assert labels(["1.0", "2", "-3.", "01"]) == ["1", "2", "-3", "01"]
+    assert labels(["1.0", "1.5", "other"]) == ["1.0", "1.5", "other"]
     assert labels([True, False]) == ["true", "false"]
     assert rows.label_column(table(label=pa.array(["a", "b"]).dictionary_encode()), "label") == ["a", "b"]
 
@@ -84,6 +85,10 @@ def test_labels_are_named_by_their_words() -> None:
             "line 3: the column 'label' is 0.5; a label is a word or a whole number.\nPredicting a quantity",
         ),
         ([1.0, float("inf")], "line 3: the column 'label' is inf;"),
+        (["1.0", " 0.5"], "line 3: the column 'label' is 0.5; a label is a word or a whole number.\nPredicting a"),
+        (["1", "1e-3"], "line 3: the column 'label' is 1e-3;"),
+        (["1", "1" * 5_000], "line 3: the column 'label' is a number of 5,000 digits;"),
+        (["1", "." + "1" * 5_000], "line 3: the column 'label' is a number of 5,001 digits;"),
         ([["a"], ["b"]], "line 2: 'label' is ['a'] (list<item: string>): a label is a word or a whole number"),
     ],
 )

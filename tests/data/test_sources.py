@@ -1,3 +1,7 @@
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import datasets
@@ -8,6 +12,7 @@ import pytest
 from pipeline.data import docstrings, rows, sources
 from pipeline.errors import UserError
 from pipeline.params import Data
+from tests.conftest import REPOSITORY
 
 RAW = Path("data/raw")
 ROWS = "text,label\nsome words,a\nother words,b\n"
@@ -133,9 +138,38 @@ def test_a_file_that_a_temporary_copy_lacks_is_to_be_added(
     monkeypatch.setenv("DVC_ROOT", str(project))
     assert error_of(given()) == (
         "data.train_file: data/raw/train.csv is not in this temporary copy of the project, because git does not have "
-        "it. Run\ndvc add data/raw/train.csv && git add data/raw/train.csv.dvc data/raw/.gitignore "
-        "&& git commit -m 'Add train.csv'"
+        "it. Run\ndvc add data/raw/train.csv && git add data/raw/train.csv.dvc && git commit -m 'Add train.csv'"
     )
+
+
+def test_the_advice_for_a_temporary_copy_works_as_it_is_written(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (RAW / "it's mine.csv").write_text(ROWS, encoding="utf-8")
+    for name in (".gitignore", "data/raw/.gitkeep"):
+        shutil.copy(REPOSITORY / name, name)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
+
+    def run(command: str) -> str:
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("git init -q && git config user.name a && git config user.email a@b && dvc init -q && git add . ")
+    run("git commit -qm first && git clone -q . ../copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    advice = error_of(given(train_file="data/raw/it's mine.csv")).split("Run\n")[1]
+    monkeypatch.chdir(project)
+    run(advice)
+    assert "data/raw/it's mine.csv.dvc" in run("git ls-files")
+    assert run("git status --porcelain") == ""
+
+
+def test_a_name_that_is_not_utf8_is_told() -> None:
+    name = os.fsdecode(b"data/raw/\xff.csv")
+    assert error_of(given(train_file=name)).endswith(r"the file's name is not UTF-8: 'data/raw/\udcff.csv'. Rename it.")
 
 
 # The `datasets` library

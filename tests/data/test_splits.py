@@ -3,6 +3,7 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
+from pipeline.data.rows import with_source
 from pipeline.data.splits import cut
 from pipeline.errors import UserError
 from pipeline.params import Data
@@ -121,3 +122,19 @@ def test_what_cannot_be_cut_says_why() -> None:
         cut({"train": table(["a", "b"], ["x", "y"])}, DATA)
     with pytest.raises(UserError, match="'label' is not in"):
         cut({"train": many().drop_columns("label")}, DATA)
+
+
+def test_a_test_file_that_repeats_the_training_file_is_told() -> None:
+    train, test = (with_source(many(200), f"data/raw/{name}.csv") for name in ("train", "test"))
+    data = Data(dataset_name=None, train_file="data/raw/train.csv", test_file="data/raw/test.csv")
+    with pytest.raises(UserError) as caught:
+        cut({"train": train, "test": test}, data)
+    assert str(caught.value) == (
+        "data.test_file: data/raw/test.csv holds the same texts as data/raw/train.csv (200 of its 200 rows),\n"
+        "which leaves too few to cut a validation split off. Give test rows of its own, or set data.test_file to "
+        "null: it is then cut from the training rows."
+    )
+    with pytest.raises(UserError) as caught:
+        cut({"train": train, "test": with_source(test, "a/b (test)")}, Data(dataset_name="a/b"))
+    assert str(caught.value).startswith("a/b (test) holds the same texts as ")
+    assert "null" not in str(caught.value)
