@@ -31,7 +31,7 @@ def test_from_scratch_keeps_the_default_model_and_sizes_the_vocabulary_and_the_l
 
 
 def test_a_large_corpus_gets_the_default_vocabulary_and_no_length_beyond_the_limit(folder: Path):
-    texts = [" ".join(f"w{(row * 7 + place) % 50}" for place in range(900)) for row in range(300)]
+    texts = [" ".join(f"w{(row * 7 + place) % 50}" for place in range(1800)) for row in range(300)]
     params = suit(found(texts=texts), None)
     assert params.tokenizer.vocab_size == Params().tokenizer.vocab_size
     assert params.tokenizer.max_seq_length == 512

@@ -19,7 +19,8 @@ def test_params_are_flat_and_spelled_as_in_the_file():
     assert flat["data.train_file"] == "null"
     assert flat["data.text_column_names"] == '["text"]'
     assert flat["data.decontaminate_train"] == "true"
-    assert flat["model.config.hidden_size"] == "128"
+    assert flat["model.config.model_type"] == "modernbert"
+    assert flat["model.config.num_hidden_layers"] == "1"
     assert flat["task"] == "text-classification"
 
 
