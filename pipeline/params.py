@@ -194,6 +194,10 @@ class Train(Section):
     adam_epsilon: Number = Field(1e-8, gt=0, description="AdamW's epsilon")
     max_grad_norm: Number | None = Field(1.0, gt=0, description="longer gradients are cut to this norm; null never")
     label_smoothing_factor: Number = Field(0.1, ge=0, lt=1, description="share of each target given to all labels")
+    nan_policy: Literal["raise", "skip"] = Field(
+        "raise", description="a step whose loss or gradient is not finite: raise ends the run, skip leaves the step out"
+    )
+    max_skipped_steps: int = Field(10, ge=0, description="steps that may be left out before the run ends all the same")
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="fp32, bf16 (autocast) or fp16 (autocast and loss scaling)"
     )
@@ -220,12 +224,23 @@ class Hardware(Section):
     num_threads: int = Field(
         1, ge=1, le=1024, description="threads a process; explicit, since it changes the last bits"
     )
+    devices: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
+        "auto", description="processes, one a device: auto takes every free GPU, or one process on a CPU"
+    )
+    parallel: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto", description="ddp: every process holds the model; fsdp: a shard of it; auto: fsdp if it does not fit"
+    )
+    reduce: Literal["fast", "exact"] = Field(
+        "fast", description="exact: the same bits on 1, 2, 4, ... processes, for more time; fast: the same but rounding"
+    )
+    deterministic: bool = Field(True, description="algorithms that give the same bits on every run; false is faster")
     micro_batch_tokens: int = Field(
         1024, ge=16, description="padded tokens of one forward and backward; fewer need less memory"
     )
     gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, slower")
     save_steps: int = Field(200, ge=1, description="steps between checkpoints, from which a killed run goes on")
     save_total_limit: int = Field(2, ge=1, description="checkpoints kept; all are removed once training succeeds")
+    checkpoint_dir: str | None = Field(None, description="where checkpoints lie; null: .reprise/ of the project")
 
 
 class Tracking(Section):

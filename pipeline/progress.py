@@ -45,6 +45,15 @@ class Bar:
         return f"{seconds / 60:.0f} min left" if seconds >= 90 else f"{seconds:.0f} s left"
 
 
+_muted = False
+
+
+def mute() -> None:
+    """Show nothing from now on: of several processes that do the same work, one tells of it."""
+    global _muted
+    _muted = True
+
+
 # The bars that are drawn now: two drawings at once would fight for the terminal's last lines.
 _drawn: list[Progress] = []
 
@@ -52,8 +61,8 @@ _drawn: list[Progress] = []
 @contextmanager
 def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     """A bar over `total` pieces, of which `done` were done before (a resumed run); inside another one, below it."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    console = Console(stderr=True, quiet=_muted)
+    if _muted or not console.is_terminal:
         yield Bar(title, total, console, None, None, done, done)
         return
     if _drawn:

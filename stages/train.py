@@ -1,11 +1,14 @@
-"""Train the model, and write what happens to MLflow."""
+"""Train the model on every device that it gets, and write what happens to MLflow."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipeline import dag, digest, project
+from pipeline import dag, digest, progress, project
 from pipeline.params import Params
 from pipeline.tracking.run import Run
-from pipeline.training import checkpoint
+from pipeline.training import checkpoint, devices, launch, signals
 from pipeline.training import train as training
 from pipeline.world import World
 from stages.run import main
@@ -13,20 +16,43 @@ from stages.run import main
 
 def train(params: Params) -> None:
     """Write models/best, metrics/train.json and the curves; go on from the last checkpoint if there is one."""
-    world = World.start(params.hardware, params.train.precision)
-    inputs = dag.inputs("train")
-    with checkpoint.hold(checkpoint.fingerprint(params, inputs), params.hardware.save_total_limit) as checkpoints:
-        run = Run.start(params, inputs=inputs, device=world.describe(), resume=checkpoints.run_id)
-        with run:
-            checkpoints.run_id = run.id
-            for split, context in (("train", "training"), ("validation", "validation")):
-                rows = project.PREPARED / f"{split}.parquet"
-                run.dataset(split, context, digest.of_file(rows), pq.read_metadata(rows).num_rows, params.data.source)
-            training.train(params, world, checkpoints, run.metrics)
-            run.artifact(project.TRAIN_METRICS, "metrics")
-            run.model(project.BEST_MODEL)
-            run.link_model(digest.of_folder(project.BEST_MODEL))
-        checkpoints.clear()
+    with devices.taken(params.hardware) as (workers, environment):
+        launch.run(work, (params,), workers, environment)
+
+
+def work(params: Params) -> None:
+    """What every process does; the first one holds the checkpoints and tells MLflow."""
+    with signals.noted() as stopping, World.join(params.hardware, params.train.precision) as world:
+        inputs = dag.inputs("train")
+        mark = checkpoint.fingerprint(params, inputs)
+        folder = Path(params.hardware.checkpoint_dir) if params.hardware.checkpoint_dir else None
+        limit = params.hardware.save_total_limit
+        if world.rank:
+            progress.mute()
+            others = checkpoint.Checkpoints(checkpoint.folder_of(mark, folder), limit)
+            training.train(params, world, others, lambda step, metrics: None, stopping)
+            return
+        with checkpoint.hold(mark, limit, folder) as checkpoints:
+            _first(params, world, checkpoints, inputs, stopping)
+
+
+def _first(
+    params: Params,
+    world: World,
+    checkpoints: checkpoint.Checkpoints,
+    inputs: dict[str, str],
+    stopping: Callable[[], bool],
+) -> None:
+    with Run.start(params, inputs=inputs, device=world.describe(), resume=checkpoints.run_id) as run:
+        checkpoints.run_id = run.id
+        for split, context in (("train", "training"), ("validation", "validation")):
+            rows = project.PREPARED / f"{split}.parquet"
+            run.dataset(split, context, digest.of_file(rows), pq.read_metadata(rows).num_rows, params.data.source)
+        training.train(params, world, checkpoints, run.metrics, stopping)
+        run.artifact(project.TRAIN_METRICS, "metrics")
+        run.model(project.BEST_MODEL)
+        run.link_model(digest.of_folder(project.BEST_MODEL))
+    checkpoints.clear()
 
 
 if __name__ == "__main__":

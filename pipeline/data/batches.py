@@ -67,3 +67,47 @@ def micro_batches(lengths: np.ndarray, indices: np.ndarray, budget: int) -> list
             cuts.append(place)
             start = place
     return np.split(ordered, cuts)
+
+
+def shares(lengths: np.ndarray, indices: np.ndarray, ranks: int) -> list[np.ndarray]:
+    """Deal examples to ranks, so that each gets about as many tokens.
+
+    The longest example goes first, always to the rank with the fewest tokens so far (Graham, "Bounds on Multiprocessing
+    Timing Anomalies", SIAM Journal on Applied Mathematics 17, 1969); then the fullest and the emptiest rank swap the
+    pair that brings them nearest, as long as that helps.
+
+    Returns:
+        The examples of each rank; none for some if there are fewer examples than ranks.
+    """
+    loads = np.zeros(ranks, dtype=np.int64)
+    dealt: list[list[int]] = [[] for _ in range(ranks)]
+    for index in indices[np.lexsort((indices, -lengths[indices]))].tolist():
+        rank = int(loads.argmin())
+        dealt[rank].append(index)
+        loads[rank] += lengths[index]
+    for _ in range(len(indices)):
+        full, empty = int(loads.argmax()), int(loads.argmin())
+        gap = int(loads[full] - loads[empty])
+        moved = lengths[dealt[full]][:, None].astype(np.int64) - lengths[dealt[empty]][None, :]
+        left = np.abs(gap - 2 * moved)
+        if left.size == 0 or left.min() >= gap:
+            break
+        one, other = np.unravel_index(left.argmin(), left.shape)
+        dealt[full][one], dealt[empty][other] = dealt[empty][other], dealt[full][one]
+        loads[full] -= moved[one, other]
+        loads[empty] += moved[one, other]
+    return [np.array(share, dtype=np.int64) for share in dealt]
+
+
+def level(cuts: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+    """Give every rank as many micro-batches: halve those with most examples, then add empty ones."""
+    most = max(map(len, cuts))
+    for cut in cuts:
+        while len(cut) < most:
+            place = max(range(len(cut)), key=lambda at: len(cut[at]), default=None)
+            if place is None or len(cut[place]) < 2:
+                cut.append(np.empty(0, dtype=np.int64))
+                continue
+            half = (len(cut[place]) + 1) // 2
+            cut[place : place + 1] = [cut[place][:half], cut[place][half:]]
+    return cuts

@@ -1,5 +1,7 @@
 """Streamed predictions: a few numbers an example are kept, never logits."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from transformers import PreTrainedModel
@@ -12,28 +14,54 @@ from pipeline.world import World
 
 
 def predict(
-    model: PreTrainedModel, task: Task, store: Store, world: World, micro_batch_tokens: int, title: str
+    model: PreTrainedModel,
+    task: Task,
+    store: Store,
+    world: World,
+    micro_batch_tokens: int,
+    title: str,
+    go_on: Callable[[], None] = lambda: None,
 ) -> Predictions:
-    """Predictions for every example of a store, in its order.
+    """Predictions for every example of a store, in its order, on every rank.
+
+    The micro-batches are those of one process, dealt to the ranks in turn, so that no prediction depends on how many
+    ranks there are.
 
     Args:
         micro_batch_tokens: padded tokens of one forward pass.
         title: what the progress is called.
+        go_on: called before every forward pass; ends the work by raising.
     """
     was_training = model.training
     model.train(False)
-    columns: dict[str, np.ndarray] = {}
     cut = micro_batches(store.lengths, np.arange(len(store)), micro_batch_tokens)
-    with bar(title, len(store)) as progress, torch.inference_mode():
-        for indices in cut:
-            batch = task.collate(store.examples(indices), model.config.pad_token_id).to(world.device)
-            with world.autocast():
-                logits = model(**batch.inputs).logits
-            for name, column in task.predict(logits, batch.labels).items():
-                values = column.cpu().numpy()
-                if name not in columns:
-                    columns[name] = np.empty((len(store), *values.shape[1:]), values.dtype)
-                columns[name][indices] = values
-            progress.advance(len(indices))
-    model.train(was_training)
-    return columns
+    found: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+    try:
+        with bar(title, len(store)) as progress, torch.no_grad():
+            for start in range(0, len(cut), world.size):
+                go_on()
+                place = start + world.rank
+                # A sharded model needs every rank in every forward: one without work of its own repeats another's.
+                indices = cut[place] if place < len(cut) else cut[start]
+                batch = task.collate(store.examples(indices), model.config.pad_token_id).to(world.device)
+                with world.autocast():
+                    logits = model(**batch.inputs).logits
+                columns = {name: values.cpu().numpy() for name, values in task.predict(logits, batch.labels).items()}
+                if place < len(cut):
+                    found.append((indices, columns))
+                progress.advance(sum(map(len, cut[start : start + world.size])))
+    finally:
+        model.train(was_training)
+    return _in_order([part for parts in world.gather(found) for part in parts], len(store))
+
+
+def _in_order(found: list[tuple[np.ndarray, dict[str, np.ndarray]]], examples: int) -> Predictions:
+    """All ranks' predictions, one for each example."""
+    counts = np.zeros(examples, dtype=np.int64)
+    whole = {name: np.empty((examples, *values.shape[1:]), values.dtype) for name, values in found[0][1].items()}
+    for indices, columns in found:
+        counts[indices] += 1
+        for name, values in columns.items():
+            whole[name][indices] = values
+    assert (counts == 1).all(), "every example is predicted once"
+    return whole

@@ -26,6 +26,7 @@ _DATASET_DIGEST_LENGTH = 36
 _SYSTEM_METRICS_SECONDS = 5
 # A process that a signal ends exits with this and the signal's number.
 _SIGNALS_FROM = 128
+_PREEMPTED = 75  # asked to stop, and saved
 _MODEL_DIGEST = "reprise.model_digest"
 _ERROR = "reprise.error"
 
@@ -264,7 +265,7 @@ def _status(error: BaseException | None) -> str:
             return "FINISHED"
         case KeyboardInterrupt():
             return "KILLED"
-        case SystemExit(code=int(code)) if code >= _SIGNALS_FROM:
+        case SystemExit(code=int(code)) if code == _PREEMPTED or code >= _SIGNALS_FROM:
             return "KILLED"
         case _:
             return "FAILED"

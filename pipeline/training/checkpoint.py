@@ -1,19 +1,23 @@
 """Checkpoints: written whole or not at all, verified when read, pruned, and never shared by two trainers.
 
 They lie outside DVC's outputs, which DVC deletes before a stage runs, keyed by a fingerprint of all that DVC would
-re-run the stage for. Only a manifest of checksums catches a flipped bit: torch.load reads it without a word.
+re-run the stage for. A checkpoint is a folder: the pieces of every writing rank, the state as JSON, and a manifest of
+checksums, for only that catches a flipped bit. The ranks find each other's files in the folder, not by collectives:
+those belong to the training, which goes on meanwhile.
 """
 
 import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -21,9 +25,11 @@ from pipeline import dag, digest, project
 from pipeline.errors import UserError
 from pipeline.model import origin
 from pipeline.params import Params
+from pipeline.training.pieces import SUFFIX, Piece, Pieces, write
 
-_TENSORS, _STATE, _MANIFEST, _RUN = "state.pt", "state.json", "manifest.json", "run_id"
+_STATE, _MANIFEST, _RUN, _LOCK = "state.json", "manifest.json", "run_id", "lock"
 _UNFINISHED, _DIGITS = "unfinished", 8
+_PATIENCE, _LAST_PATIENCE, _POLL = 600.0, 5.0, 0.05  # seconds
 
 
 def fingerprint(params: Params, inputs: Mapping[str, str]) -> str:
@@ -45,100 +51,139 @@ def fingerprint(params: Params, inputs: Mapping[str, str]) -> str:
     )
 
 
+def folder_of(mark: str, folder: Path | None = None) -> Path:
+    """Where the checkpoints of a fingerprint lie, below the folder of all experiments' checkpoints."""
+    return (folder or project.state() / "checkpoints") / mark
+
+
 @contextmanager
-def hold(mark: str, save_total_limit: int) -> Iterator["Checkpoints"]:
-    """The checkpoints of a fingerprint, for this process alone.
+def hold(mark: str, save_total_limit: int, folder: Path | None = None) -> Iterator["Checkpoints"]:
+    """The checkpoints of a fingerprint, for this training alone: of its ranks, the first one holds them.
+
+    What a killed training left unfinished is removed, so the other ranks save only after this. On the way out, what
+    is being written is finished; after an error, other ranks are not waited for longer than a few seconds.
+
+    Args:
+        folder: where the checkpoints of all experiments lie; .reprise/checkpoints of the project if None.
 
     Raises:
         UserError: another process trains the same experiment.
     """
-    folder = project.state() / "checkpoints" / mark
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise UserError(
-                f"The same experiment is being trained already, by {lock.read()}.\n"
-                "Wait for it, or stop it: what it saved is taken up from there."
-            ) from None
+    folder = folder_of(mark, folder)
+    with _lock(folder / _LOCK) as lock:  # the kernel frees it, however this process ends
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {os.uname().nodename}")
         lock.flush()
-        yield Checkpoints(folder, save_total_limit)
+        for left in folder.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(left)
+        checkpoints = Checkpoints(folder, save_total_limit)
+        try:
+            yield checkpoints
+            checkpoints.wait()
+        except BaseException as error:
+            checkpoints.patience = _LAST_PATIENCE
+            try:
+                checkpoints.wait()
+            except (OSError, UserError) as lost:
+                error.add_note(f"The checkpoint that was being written is lost: {lost}")
+            raise
+        finally:
+            _leave(folder)
 
 
 @dataclass
 class Checkpoints:
     """The checkpoints of one experiment, newest last.
 
+    Ranks other than the first make one of these for the folder that the first rank holds, and only save and open.
+
     Attributes:
         folder: where they lie, one folder a step.
         save_total_limit: how many are kept, beside the best.
+        patience: seconds that a save waits for the other ranks.
     """
 
     folder: Path
     save_total_limit: int
+    patience: float = _PATIENCE
+    _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"), repr=False)
+    _saving: Future[None] | None = field(default=None, repr=False)
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, in order."""
         return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob(f"step-{'[0-9]' * _DIGITS}"))
 
-    def save(self, step: int, tensors: dict[str, Any], state: dict[str, Any]) -> None:
-        """Write a checkpoint, then remove those that are no longer needed.
+    def save(
+        self, step: int, pieces: Mapping[str, Piece], state: Mapping[str, Any], *, rank: int = 0, size: int = 1
+    ) -> None:
+        """Write a checkpoint in the background, from a copy that is made before this returns.
+
+        Every writing rank calls it, for the same steps in the same order. The first rank's write ends when the
+        checkpoint is there and those that are no longer needed are gone; that of the others when their file is there.
 
         Args:
-            tensors: state dictionaries of tensors and plain values.
-            state: JSON values; `best_step` names the checkpoint that holds the best model.
-        """
-        unfinished = self.folder / _UNFINISHED
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        with (unfinished / _TENSORS).open("wb") as file:  # a path instead would not tell that the disk is full
-            torch.save(tensors, file)
-        (unfinished / _STATE).write_text(json.dumps(state), encoding="utf-8")
-        manifest = {name: digest.of_file(unfinished / name) for name in (_TENSORS, _STATE)}
-        (unfinished / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-        for name in (_TENSORS, _STATE, _MANIFEST):
-            _sync(unfinished / name)
-        _sync(unfinished)
-        shutil.rmtree(self._at(step), ignore_errors=True)
-        unfinished.rename(self._at(step))
-        _sync(self.folder)
-        self._prune()
+            pieces: what this rank holds of the tensors.
+            state: JSON values; `best_step` names the checkpoint that holds the best model. The first rank's is kept.
+            size: how many ranks write.
 
-    def latest(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Tensors and state of the newest whole checkpoint; None if nothing was ever saved.
+        Raises:
+            OSError, UserError: the save before this one failed (see `wait`).
+        """
+        self.wait()
+        copies = {name: replace(piece, tensor=_copy(piece.tensor)) for name, piece in pieces.items()}
+        text = json.dumps(state) if rank == 0 else ""
+        self._saving = self._writer.submit(self._write, step, copies, text, rank, size)
+
+    def wait(self) -> None:
+        """Return when nothing is being written any more.
+
+        Raises:
+            OSError: the write failed, for instance on a full disk; earlier checkpoints are whole.
+            UserError: other ranks did not write their part.
+        """
+        if saving := self._saving:
+            try:
+                saving.result()
+            finally:  # an interrupted wait leaves it to the next one
+                if saving.done():
+                    self._saving = None
+
+    def latest(self) -> tuple[int, dict[str, Any]] | None:
+        """Step and state of the newest whole checkpoint, which `open` reads; None if nothing was ever saved.
 
         Raises:
             UserError: there are checkpoints, but none is whole, or the best one is not.
         """
+        self.wait()
         saved = self.steps()
         for step in reversed(saved):
             if reason := self._damage(step):
                 print(f"The checkpoint of step {step} is damaged ({reason}); the one before it is used.")
                 self._remove(step)
                 continue
-            state = json.loads((self._at(step) / _STATE).read_text(encoding="utf-8"))
+            state: dict[str, Any] = json.loads((self._at(step) / _STATE).read_text(encoding="utf-8"))
             if state["best_step"] not in (None, step):
                 self._verify(state["best_step"])
-            return self.tensors(step), state
+            return step, state
         if saved:
             raise UserError(
                 f"No checkpoint of this experiment is whole ({self.folder}).\nRun again to train from the start."
             )
         return None
 
-    def tensors(self, step: int) -> dict[str, Any]:
-        """The tensors of a checkpoint, on the CPU.
+    def open(self, step: int, *, verified: bool = False) -> Pieces:
+        """The tensors of a checkpoint, to be read by rows.
+
+        Args:
+            verified: it was found whole just now, by `latest` or by another rank: do not read all of it again.
 
         Raises:
             UserError: it is damaged.
         """
-        self._verify(step)
-        tensors: dict[str, Any] = torch.load(self._at(step) / _TENSORS, map_location="cpu", weights_only=True)
-        return tensors
+        self.wait()
+        if not verified:
+            self._verify(step)
+        return Pieces(self._at(step))
 
     @property
     def run_id(self) -> str | None:
@@ -153,6 +198,7 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all checkpoints: the training has succeeded. Newest first: what is left has its best step still."""
+        self.wait()
         for step in reversed(self.steps()):
             self._remove(step)
         (self.folder / _RUN).unlink(missing_ok=True)
@@ -160,15 +206,65 @@ class Checkpoints:
     def _at(self, step: int) -> Path:
         return self.folder / f"step-{step:0{_DIGITS}d}"
 
+    def _write(self, step: int, pieces: dict[str, Piece], state: str, rank: int, size: int) -> None:
+        """This rank's part of a checkpoint; the first rank waits for the others' and makes it a checkpoint."""
+        unfinished = self.folder / f"{_UNFINISHED}-{step}"
+        tensors = unfinished / f"rank-{rank:05d}{SUFFIX}"
+        if rank:  # of a step that is saved twice in a row, the first save must have its name before the second starts
+            self._await(lambda: [0] if tensors.exists() else [], step)
+        unfinished.mkdir(exist_ok=True)
+        try:
+            sha256 = write(tensors, pieces)
+            if rank:
+                unnamed = tensors.with_suffix(".sha256.unfinished")
+                unnamed.write_text(sha256, encoding="utf-8")
+                unnamed.rename(tensors.with_suffix(".sha256"))
+                return
+            manifest = {tensors.name: sha256}
+            told = {other: unfinished / f"rank-{other:05d}.sha256" for other in range(1, size)}
+            self._await(lambda: [other for other, file in told.items() if not file.exists()], step)
+            for file in told.values():
+                manifest[file.with_suffix(SUFFIX).name] = file.read_text(encoding="utf-8")
+                file.unlink()
+            self._publish(step, unfinished, manifest, state)
+        except OSError:
+            tensors.unlink(missing_ok=True)  # what else has to be written may need the space
+            raise
+
+    def _await(self, missing: Callable[[], list[int]], step: int) -> None:
+        begun = time.monotonic()
+        while ranks := missing():
+            if time.monotonic() - begun > self.patience:
+                raise UserError(
+                    f"The checkpoint of step {step} was not written: no word from rank {', '.join(map(str, ranks))} "
+                    f"for {self.patience:g} seconds ({self.folder}).\n"
+                    "Look for what that process said last, and run again: earlier checkpoints are whole."
+                )
+            time.sleep(_POLL)
+
+    def _publish(self, step: int, unfinished: Path, manifest: dict[str, str], state: str) -> None:
+        (unfinished / _STATE).write_text(state, encoding="utf-8")
+        manifest[_STATE] = digest.of_file(unfinished / _STATE)
+        (unfinished / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        for path in (unfinished / _STATE, unfinished / _MANIFEST, unfinished):
+            _sync(path)
+        if self._at(step).exists():
+            self._remove(step)
+        unfinished.rename(self._at(step))
+        _sync(self.folder)
+        self._prune()
+
     def _damage(self, step: int) -> str:
         """Which file is not what was written; an empty string if all are."""
+        folder = self._at(step)
         try:
-            manifest = json.loads((self._at(step) / _MANIFEST).read_text(encoding="utf-8"))
+            manifest: dict[str, str] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return _MANIFEST
-        for name in (_TENSORS, _STATE):
+        # What lies there counts as well: a flipped bit can make one name in the manifest another.
+        for name in sorted({_STATE, *manifest, *(path.name for path in folder.glob(f"*{SUFFIX}"))}):
             try:
-                if digest.of_file(self._at(step) / name) != manifest.get(name):
+                if digest.of_file(folder / name) != manifest.get(name):
                     return name
             except OSError:
                 return name
@@ -193,10 +289,48 @@ class Checkpoints:
 
     def _remove(self, step: int) -> None:
         """Remove a checkpoint; renamed first, so that a kill leaves no half of one under its name."""
-        gone = self.folder / _UNFINISHED
+        gone = self.folder / f"{_UNFINISHED}-removal"
         shutil.rmtree(gone, ignore_errors=True)
         self._at(step).rename(gone)
         shutil.rmtree(gone)
+
+
+def _lock(path: Path) -> TextIO:
+    """The file at `path`, opened and locked.
+
+    Whoever leaves may remove it. A file that was opened before that and locked after it is no longer the one that
+    lies there, and locks nothing: then again. That is what makes the removal safe.
+    """
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with suppress(FileExistsError):
+            path.parent.mkdir()
+        with suppress(FileNotFoundError), ExitStack() as stack:
+            lock = stack.enter_context(path.open("a+", encoding="utf-8"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise UserError(
+                    f"The same experiment is being trained already, by {lock.read()}.\n"
+                    "Wait for it, or stop it: what it saved is taken up from there."
+                ) from None
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                stack.pop_all()
+                return lock
+
+
+def _leave(folder: Path) -> None:
+    """Remove the lock, which this process holds, and the folder, if nothing else is left in it."""
+    # Not there any more, or taken up by another process since: its next holder removes it.
+    with suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [_LOCK]:
+            (folder / _LOCK).unlink()
+            folder.rmdir()
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
 
 
 def _sync(path: Path) -> None:

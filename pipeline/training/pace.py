@@ -26,10 +26,10 @@ class Pace:
             left = f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
             self._progress.say(f"train: {self._total - self._done:,} steps, about {left}")
 
-    def read(self, step: Step, loss: float) -> float:
+    def read(self, loss: float, learning_rate: float) -> float:
         """Tokens a second since the last reading; the bar shows them beside the loss."""
         now = time.monotonic()
         rate = self._tokens / max(now - self._read, 1e-9)
         self._read, self._tokens = now, 0
-        self._note = f"loss {loss:.3f}  lr {step.learning_rate:.1e}  {rate:,.0f} tokens/s"
+        self._note = f"loss {loss:.3f}  lr {learning_rate:.1e}  {rate:,.0f} tokens/s"
         return rate

@@ -2,29 +2,49 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from pipeline.errors import UserError
 from pipeline.training.checkpoint import Checkpoints, hold
+from pipeline.training.pieces import Piece
+from tests.training.test_pieces import chunks, same
 
-FILES = ("state.pt", "state.json", "manifest.json")
+FILES = ("rank-00000.safetensors", "rank-00001.safetensors", "state.json", "manifest.json")
 
 
-def tensors_of(step: int) -> dict[str, Any]:
+def tensors_of(step: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(step)
     return {
-        "model": {"weight": torch.randn(50, 3, generator=generator), "half": torch.ones(5, dtype=torch.bfloat16)},
-        "optimizer": {"state": {0: {"step": torch.tensor(float(step))}}, "param_groups": [{"betas": (0.9, 1)}]},
-        "scaler": {},
+        "model.weight": torch.randn(51, 3, generator=generator),
+        "model.half": torch.full((5,), step, dtype=torch.bfloat16),
+        "optimizer.weight.step": torch.tensor(float(step)),
     }
 
 
+def pieces_of(tensors: dict[str, torch.Tensor], rank: int = 0, size: int = 1) -> dict[str, Piece]:
+    return {name: chunks(whole, size)[rank] if whole.ndim else Piece(whole) for name, whole in tensors.items()}
+
+
 def save(checkpoints: Checkpoints, step: int, best_step: int | None) -> None:
+    """By one rank, to the end."""
     state = {"step": step, "best_step": best_step, "best_score": 1 / 3, "window": [[float("inf"), 0.1]]}
-    checkpoints.save(step, tensors_of(step), state)
+    checkpoints.save(step, pieces_of(tensors_of(step)), state)
+    checkpoints.wait()
+
+
+def save_by_two(checkpoints: Checkpoints, step: int, best_step: int | None) -> None:
+    other = Checkpoints(checkpoints.folder, checkpoints.save_total_limit)
+    checkpoints.save(step, pieces_of(tensors_of(step), 0, 2), {"step": step, "best_step": best_step}, size=2)
+    other.save(step, pieces_of(tensors_of(step), 1, 2), {}, rank=1, size=2)
+    other.wait()
+    checkpoints.wait()
+
+
+def assert_holds(checkpoints: Checkpoints, step: int, tensors: dict[str, torch.Tensor]) -> None:
+    pieces = checkpoints.open(step)
+    assert pieces.names() == sorted(tensors)
+    assert all(same(pieces.read(name), tensor) for name, tensor in tensors.items())
 
 
 def at(checkpoints: Checkpoints, step: int) -> Path:
@@ -38,9 +58,9 @@ def checkpoints(tmp_path: Path) -> Checkpoints:
 
 @pytest.fixture
 def two(checkpoints: Checkpoints) -> Checkpoints:
-    """Steps 10 and 20, each the best of its time."""
-    save(checkpoints, 10, best_step=10)
-    save(checkpoints, 20, best_step=20)
+    """Steps 10 and 20, each the best of its time, written by two ranks."""
+    save_by_two(checkpoints, 10, best_step=10)
+    save_by_two(checkpoints, 20, best_step=20)
     return checkpoints
 
 
@@ -51,10 +71,6 @@ def flip(file: Path, bit: int) -> None:
     file.write_bytes(content)
 
 
-def truncate(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
 # Written and read
 
 
@@ -63,127 +79,47 @@ def test_nothing_saved_is_nothing_to_take_up(checkpoints: Checkpoints) -> None:
     assert checkpoints.steps() == []
 
 
-def test_the_newest_comes_back_bit_for_bit(two: Checkpoints) -> None:
-    found = Checkpoints(two.folder, 2).latest()
-    assert found is not None
-    tensors, state = found
-    expected = tensors_of(20)
-    assert state == {"step": 20, "best_step": 20, "best_score": 1 / 3, "window": [[float("inf"), 0.1]]}
-    assert all(torch.equal(tensors["model"][name], expected["model"][name]) for name in ("weight", "half"))
-    assert tensors["model"]["half"].dtype == torch.bfloat16
-    assert tensors["optimizer"] == expected["optimizer"]
-    assert torch.equal(two.tensors(10)["model"]["weight"], tensors_of(10)["model"]["weight"])
+def test_the_newest_comes_back_bit_for_bit(checkpoints: Checkpoints) -> None:
+    for step in (10, 20):
+        save(checkpoints, step, best_step=20)
+    state = {"step": 20, "best_step": 20, "best_score": 1 / 3, "window": [[float("inf"), 0.1]]}
+    assert Checkpoints(checkpoints.folder, 2).latest() == (20, state)
+    for step in (10, 20):
+        assert_holds(checkpoints, step, tensors_of(step))
+
+
+def test_two_ranks_write_one_checkpoint_with_nothing_else_in_it(two: Checkpoints) -> None:
+    assert two.latest() == (20, {"step": 20, "best_step": 20})
+    assert_holds(two, 10, tensors_of(10))
+    assert_holds(two, 20, tensors_of(20))
+    assert sorted(path.name for path in at(two, 20).iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in two.folder.iterdir()) == ["step-00000010", "step-00000020"]
 
 
 def test_a_step_saved_again_replaces_the_first(two: Checkpoints) -> None:
-    two.save(20, tensors_of(99), {"step": 20, "best_step": 10})
-    assert torch.equal(two.tensors(20)["model"]["weight"], tensors_of(99)["model"]["weight"])
+    two.save(20, pieces_of(tensors_of(99)), {"step": 20, "best_step": 10})
+    assert_holds(two, 20, tensors_of(99))
     assert two.steps() == [10, 20]
-
-
-# Damage
-
-
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("bit", [0, 5, 1000, -1, -100])
-def test_one_flipped_bit_is_found_and_the_checkpoint_before_used(
-    two: Checkpoints, capsys: pytest.CaptureFixture[str], name: str, bit: int
-) -> None:
-    flip(at(two, 20) / name, bit)
-    found = two.latest()
-    assert found is not None
-    assert found[1]["step"] == 10
-    said = capsys.readouterr().out
-    assert "step 20 is damaged" in said
-    # A manifest that was damaged but can still be read disagrees with a file that was not.
-    assert name in said or name == "manifest.json"
-    assert two.steps() == [10]
-
-
-@pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("damage", ["truncated", "empty", "missing"])
-def test_half_a_file_is_found_and_named(
-    two: Checkpoints, capsys: pytest.CaptureFixture[str], name: str, damage: str
-) -> None:
-    file = at(two, 20) / name
-    match damage:
-        case "truncated":
-            truncate(file)
-        case "empty":
-            file.write_bytes(b"")
-        case "missing":
-            file.unlink()
-    found = two.latest()
-    assert found is not None
-    assert found[1]["step"] == 10
-    assert f"step 20 is damaged ({name})" in capsys.readouterr().out
-
-
-def test_every_bit_of_the_manifest_counts(checkpoints: Checkpoints) -> None:
-    save(checkpoints, 10, best_step=None)
-    manifest = at(checkpoints, 10) / "manifest.json"
-    whole = manifest.read_bytes()
-    assert not checkpoints._damage(10)
-    for bit in range(0, 8 * len(whole), 23):
-        flip(manifest, bit)
-        assert checkpoints._damage(10), bit
-        manifest.write_bytes(whole)
-
-
-def test_no_whole_checkpoint_is_a_clear_error_and_then_a_fresh_start(two: Checkpoints) -> None:
-    flip(at(two, 10) / "state.pt", 1000)
-    truncate(at(two, 20) / "state.json")
-    with pytest.raises(UserError, match="Run again to train from the start") as caught:
-        two.latest()
-    assert str(two.folder) in str(caught.value)
-    assert two.latest() is None
-
-
-def test_a_damaged_best_step_is_an_error_that_names_it(checkpoints: Checkpoints) -> None:
-    for step in (10, 20, 30):
-        save(checkpoints, step, best_step=10)
-    flip(at(checkpoints, 10) / "state.pt", 77)
-    with pytest.raises(UserError, match=r"step 10, .* is damaged \(state.pt\)") as caught:
-        checkpoints.latest()
-    assert str(checkpoints.folder) in str(caught.value)
-    with pytest.raises(UserError, match="is damaged"):
-        checkpoints.tensors(10)
-
-
-def test_a_missing_best_step_is_an_error(checkpoints: Checkpoints) -> None:
-    for step in (10, 20):
-        save(checkpoints, step, best_step=10)
-    shutil.rmtree(at(checkpoints, 10))
-    with pytest.raises(UserError, match=r"step 10, .* is damaged \(manifest.json\)"):
-        checkpoints.latest()
-
-
-def test_an_older_one_that_was_damaged_does_not_stop_the_training(checkpoints: Checkpoints) -> None:
-    kept = Checkpoints(checkpoints.folder, save_total_limit=3)
-    for step in (10, 20):
-        save(kept, step, best_step=20)
-    truncate(at(kept, 10) / "state.json")
-    save(kept, 30, best_step=20)
-    found = kept.latest()
-    assert found is not None
-    assert found[1]["step"] == 30
 
 
 # Kills
 
 
-@pytest.mark.parametrize("written", range(4))
-def test_what_a_kill_left_unfinished_is_ignored_and_replaced(two: Checkpoints, written: int) -> None:
-    unfinished = two.folder / "unfinished"
-    unfinished.mkdir()
-    for name in FILES[:written]:
-        shutil.copy(at(two, 10) / name, unfinished / name)
-    found = two.latest()
-    assert found is not None
-    assert found[1]["step"] == 20
-    save(two, 30, best_step=20)
-    assert two.steps() == [20, 30]
-    assert not unfinished.exists()
+@pytest.mark.parametrize("written", range(6))
+def test_what_a_kill_left_unfinished_is_removed(folder: Path, written: int) -> None:
+    with hold("mark", 2) as checkpoints:
+        save_by_two(checkpoints, 10, best_step=10)
+    for name in ("unfinished-30", "unfinished-removal"):
+        (checkpoints.folder / name).mkdir()
+        for file in (*FILES, "rank-00002.safetensors")[:written]:
+            source = at(checkpoints, 10) / file
+            shutil.copy(source if source.exists() else at(checkpoints, 10) / FILES[0], checkpoints.folder / name / file)
+    assert checkpoints.latest() == (10, {"step": 10, "best_step": 10})
+    with hold("mark", 2) as checkpoints:
+        assert checkpoints.latest() == (10, {"step": 10, "best_step": 10})
+        save(checkpoints, 30, best_step=10)
+        assert_holds(checkpoints, 30, tensors_of(30))
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["lock", "step-00000010", "step-00000030"]
 
 
 def test_folders_of_other_names_are_not_ours(two: Checkpoints) -> None:
@@ -218,7 +154,7 @@ def test_before_the_first_evaluation_there_is_no_best(checkpoints: Checkpoints) 
     assert checkpoints.steps() == [2, 3]
 
 
-def test_success_clears_everything_but_the_lock(folder: Path) -> None:
+def test_success_leaves_nothing_behind(folder: Path) -> None:
     with hold("mark", 2) as checkpoints:
         for step in (10, 20):
             save(checkpoints, step, best_step=10)
@@ -227,6 +163,10 @@ def test_success_clears_everything_but_the_lock(folder: Path) -> None:
         assert checkpoints.latest() is None
         assert checkpoints.run_id is None
         assert [path.name for path in checkpoints.folder.iterdir()] == ["lock"]
+    assert not checkpoints.folder.exists()
+    with hold("mark", 2) as checkpoints:
+        save(checkpoints, 10, best_step=10)
+    assert checkpoints.steps() == [10]
 
 
 def test_the_run_is_remembered(folder: Path) -> None:
@@ -247,3 +187,11 @@ def test_checkpoints_lie_in_the_project_that_a_copy_was_made_of(
     monkeypatch.setenv("DVC_ROOT", str(home))
     with hold("mark", 2) as checkpoints:
         assert checkpoints.folder == home.resolve() / ".reprise" / "checkpoints" / "mark"
+
+
+def test_checkpoints_lie_where_one_wants_them(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("mount") / "checkpoints"
+    with hold("mark", 2, elsewhere) as checkpoints:
+        save(checkpoints, 10, best_step=10)
+    assert checkpoints.folder == elsewhere / "mark"
+    assert list(folder.iterdir()) == []

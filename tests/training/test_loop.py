@@ -13,7 +13,9 @@ from pipeline.data.store import Store
 from pipeline.model.build import build
 from pipeline.params import Params
 from pipeline.tasks.text_classification import TextClassification
-from pipeline.training.loop import Learner, clip_gradients, steps
+from pipeline.training.arrange import arrange
+from pipeline.training.learner import Learner
+from pipeline.training.loop import steps
 from pipeline.training.optimizer import adamw
 from pipeline.world import World
 
@@ -29,8 +31,9 @@ def run(params: Params, learner: Learner, done: int, total: int, stop: int | Non
     task, store = TextClassification.load(project.PREPARED), Store(project.TOKENIZED / "train.arrow")
     plan = BatchPlan(len(store), params.train.global_batch_size, params.train.seed)
     world = World.start(params.hardware, params.train.precision)
+    parallel = arrange(learner.model, world, params.hardware, lambda: False)
     taken = []
-    for step in steps(learner, task, store, plan, world, params, done, total):
+    for step in steps(learner, parallel, task, store, plan, params, done, total):
         taken.append(step)
         if step.number == stop:
             break
@@ -73,16 +76,19 @@ def test_gradient_is_that_of_the_hugging_face_loss_over_the_whole_batch(tokenize
         batch = TextClassification(("bad", "good")).collate(store.examples([index]), 0)
         total = total + theirs.model(**batch.inputs, labels=batch.labels).loss
     (total / len(indices)).backward()
-    assert clip_gradients(theirs.model, None).item() == pytest.approx(norm.item(), rel=1e-5)
+    gradient = torch.cat([parameter.grad.flatten() for parameter in theirs.model.parameters()])
+    assert gradient.norm().item() == pytest.approx(norm.item(), rel=1e-5)
 
 
-def test_clipping_cuts_the_whole_gradient_to_the_norm() -> None:
-    model = torch.nn.Linear(3, 2)
-    for parameter in model.parameters():
+def test_clipping_cuts_the_whole_gradient_to_the_norm(tokenized: Path, tiny_params: Params) -> None:
+    learner = learner_of(tiny_params)
+    parallel = arrange(learner.model, World.start(tiny_params.hardware, "fp32"), tiny_params.hardware, lambda: False)
+    for parameter in learner.model.parameters():
         parameter.grad = torch.full_like(parameter, 2.0)
-    before = clip_gradients(model, 1.0)
-    assert before.item() == pytest.approx(math.sqrt(8 * 4))
-    assert clip_gradients(model, None).item() == pytest.approx(1.0, rel=1e-5)
+    before = parallel.norm()
+    assert before.item() == pytest.approx(2 * math.sqrt(sum(p.numel() for p in learner.model.parameters())))
+    parallel.clip(1.0, before)
+    assert parallel.norm().item() == pytest.approx(1.0, rel=1e-5)
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing(tokenized: Path, tiny_params: Params) -> None:

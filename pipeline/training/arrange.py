@@ -1,0 +1,83 @@
+"""How a model is laid out over the ranks: whole on each, or in shards where it does not fit."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+from transformers import PreTrainedModel
+
+from pipeline.errors import UserError
+from pipeline.params import Hardware
+from pipeline.training.parallel import Parallel, Replicas, Shards, Tree
+from pipeline.world import World
+
+# Bytes a parameter: fp32 weight, gradient, and AdamW's two moments.
+_BYTES_A_PARAMETER = 16
+# Of a device's memory, what training may fill; the rest is the allocator's.
+_USABLE = 0.9
+
+
+def arrange(model: PreTrainedModel, world: World, hardware: Hardware, stopping: Callable[[], bool]) -> Parallel:
+    """Lay the model out as `hardware.parallel` and `hardware.reduce` say.
+
+    Raises:
+        UserError: exact sums over a number of ranks that is no power of two.
+    """
+    if hardware.reduce == "exact":
+        if world.size & (world.size - 1):
+            raise UserError(
+                f"hardware.reduce: exact sums in a binary tree, over 1, 2, 4, 8, ... processes, not {world.size}.\n"
+                "Change hardware.devices, or set hardware.reduce: fast."
+            )
+        return Tree(model, model, world, stopping)
+    if world.size == 1:
+        return Replicas(model, model, world, stopping)
+    if is_sharded(model, world, hardware):
+        shard(model, world)
+        return Shards(model, model, world, stopping)
+    replica = DistributedDataParallel(
+        model,
+        device_ids=[world.device] if world.device.type == "cuda" else None,
+        forward_sync_buffers=False,
+        gradient_as_bucket_view=True,
+        # Else DDP regroups its buckets after the first step, and sums in another order after a resume.
+        find_unused_parameters=True,
+    )
+    return Replicas(model, replica, world, stopping)
+
+
+def is_sharded(model: nn.Module, world: World, hardware: Hardware) -> bool:
+    """Whether the parameters are cut over the ranks; `auto` cuts them where training state does not fit a device."""
+    if world.size == 1 or hardware.reduce == "exact":
+        return False
+    if hardware.parallel != "auto":
+        return hardware.parallel == "fsdp"
+    if world.device.type != "cuda":
+        return False
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    needed, there = parameters * _BYTES_A_PARAMETER, torch.cuda.get_device_properties(world.device).total_memory
+    fits = needed <= there * _USABLE
+    if world.rank == 0:
+        print(
+            f"train: {parameters:,} parameters need {needed / 2**30:.1f} GiB with gradients and optimizer state; a "
+            f"device has {there / 2**30:.1f} GiB: {'every rank holds all (ddp)' if fits else 'sharded (fsdp)'}"
+        )
+    return not fits
+
+
+def shard(model: nn.Module, world: World) -> None:
+    """Cut every parameter's rows over the ranks, in place: layer by layer, so that one layer at a time is whole."""
+    mesh = init_device_mesh(world.device.type, (world.size,))
+    for layer in _layers(model):
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def _layers(module: nn.Module) -> list[nn.Module]:
+    """The repeated blocks: what stands in the outermost lists of modules."""
+    if isinstance(module, nn.ModuleList):
+        return [child for child in module if any(True for _ in child.parameters())]
+    return [layer for child in module.children() for layer in _layers(child)]

@@ -1,0 +1,230 @@
+"""The course of a training: the steps of the loop, and what is due between them."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+
+from pipeline import project
+from pipeline.data.batches import BatchPlan
+from pipeline.data.store import Store
+from pipeline.errors import UserError
+from pipeline.evaluation.predict import predict
+from pipeline.params import Params
+from pipeline.progress import Bar, bar
+from pipeline.tasks.base import Task
+from pipeline.training.checkpoint import Checkpoints
+from pipeline.training.learner import Learner
+from pipeline.training.loop import Step, steps
+from pipeline.training.optimizer import learning_rate
+from pipeline.training.pace import Pace
+from pipeline.training.parallel import Parallel, Preempted, Shards
+
+Log = Callable[[int, dict[str, float]], None]
+"""Told of the metrics of a step: `train/loss`, `validation/accuracy`, ..."""
+
+_MAX_IDS = 20
+
+
+@dataclass
+class State:
+    """What a resumed training needs to know beside the tensors; JSON values only.
+
+    Attributes:
+        step: optimizer steps done.
+        settled: the last step after which all that was due (scores, points, a checkpoint) was done.
+        scale: the loss scale of fp16.
+        skipped: steps left out because their loss or gradient was not finite.
+        best_step: the step with the best validation score; None before the first evaluation.
+        best_score: that score, better when higher.
+        waited: evaluations since then.
+        window: (loss, gradient norm) of the steps since the last point of the learning curve.
+        train_curve: its points so far.
+        validation_curve: the scores of every evaluation so far.
+    """
+
+    step: int = 0
+    settled: int = 0
+    scale: dict[str, Any] = field(default_factory=dict)
+    skipped: int = 0
+    best_step: int | None = None
+    best_score: float = -math.inf
+    waited: int = 0
+    window: list[list[float]] = field(default_factory=list)
+    train_curve: list[dict[str, float]] = field(default_factory=list)
+    validation_curve: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass
+class Course:
+    """All steps that are left, with what happens between them, in the order in which it happens.
+
+    Attributes:
+        learner: what is trained.
+        parallel: how it lies on the ranks.
+        task: what is learned.
+        checkpoints: where the course goes on after a kill.
+        params: all of params.yaml.
+        log: told of every metric.
+        state: how far the course has come.
+    """
+
+    learner: Learner
+    parallel: Parallel
+    task: Task
+    checkpoints: Checkpoints
+    params: Params
+    log: Log
+    state: State
+
+    def __post_init__(self) -> None:
+        settings = self.params.train
+        self._examples, self._unseen = (Store(project.TOKENIZED / f"{name}.arrow") for name in ("train", "validation"))
+        self._plan = BatchPlan(len(self._examples), settings.global_batch_size, settings.seed)
+        self._total = self._plan.steps(settings.num_train_epochs, settings.max_steps)
+        self._every = settings.eval_steps or self._plan.steps_per_epoch
+        self._unread: list[Step] = []
+
+    def stops_early(self) -> bool:
+        """Whether the scores have not become better for as long as the params allow."""
+        patience = self.params.train.early_stopping_patience
+        return patience is not None and self.state.waited >= patience
+
+    def run(self) -> None:
+        """Train to the end, or until the scores get no better.
+
+        Raises:
+            UserError: a loss or gradient is not finite.
+            Preempted: some rank was asked to stop; the last whole step is saved.
+        """
+        state, total = self.state, self._total
+        with bar("train", total, state.step) as progress:
+            pace = Pace(progress, state.step, total)
+            try:
+                if state.settled < state.step:  # stopped between a step and what was due after it
+                    self._settle(progress, pace)
+                if self.stops_early():
+                    return
+                for step in steps(
+                    self.learner, self.parallel, self.task, self._examples, self._plan, self.params, state.step, total
+                ):
+                    self._unread.append(step)
+                    pace.advance(step)
+                    if self._is_due(step.number):
+                        self._read()
+                        self._settle(progress, pace)
+                    if self.stops_early():
+                        return
+            except Preempted:
+                if self._unread:
+                    self._read()
+                if state.step:
+                    self._save()
+                    self.checkpoints.wait()
+                progress.say(f"train: stopped as asked, step {state.step:,} is saved; dvc repro goes on from there")
+                raise
+
+    def _is_due(self, step: int) -> bool:
+        settings, last = self.params.train, step == self._total
+        intervals = (settings.logging_steps, self._every, self.params.hardware.save_steps)
+        return last or any(step % interval == 0 for interval in intervals)
+
+    def _settle(self, progress: Bar, pace: Pace) -> None:
+        """Do what is due after the step that was read last."""
+        state, settings = self.state, self.params.train
+        last = state.step == self._total
+        if last or state.step % self._every == 0:
+            self._evaluate()
+        if last or self.stops_early() or state.step % settings.logging_steps == 0:
+            point = self._point()
+            self.log(state.step, {f"train/{name}": value for name, value in point.items()})
+            self.log(state.step, {"train/tokens_per_second": pace.read(point["loss"], point["learning_rate"])})
+        state.settled = state.step
+        if last or state.best_step == state.step or state.step % self.params.hardware.save_steps == 0:
+            self._save()
+        if self.stops_early():
+            progress.say(f"train: no better {settings.metric_for_best_model} for {state.waited} evaluations: done")
+
+    def _evaluate(self) -> None:
+        """Score the validation rows, and note whether they are the best scores so far."""
+        state, settings, parallel = self.state, self.params.train, self.parallel
+        predictions = predict(
+            self.learner.model,
+            self.task,
+            self._unseen,
+            parallel.world,
+            self.params.hardware.micro_batch_tokens,
+            "validate",
+            parallel.stop_if_asked,
+        )
+        scores = self.task.scores(predictions)
+        self.log(state.step, {f"validation/{name}": value for name, value in scores.items()})
+        state.validation_curve.append({"step": state.step, **scores})
+        score = scores[settings.metric_for_best_model]
+        score = -score if settings.metric_for_best_model == "loss" else score
+        score = score if math.isfinite(score) else -math.inf
+        if state.best_step is None or score > state.best_score:
+            state.best_step, state.best_score, state.waited = state.step, score, 0
+        else:
+            state.waited += 1
+
+    def _point(self) -> dict[str, float]:
+        """The next point of the learning curve: the mean loss since the last one."""
+        state = self.state
+        losses = [loss for loss, _ in state.window]
+        point = {
+            "loss": sum(losses) / len(losses) if losses else math.nan,
+            "learning_rate": learning_rate(self.params.train, state.step - 1, self._total),
+            "grad_norm": state.window[-1][1] if losses else math.nan,
+        }
+        state.train_curve.append({"step": state.step, **point})
+        state.window = []
+        return point
+
+    def _save(self) -> None:
+        world = self.parallel.world
+        writers = world.size if isinstance(self.parallel, Shards) else 1
+        self.state.scale = self.learner.scale()
+        if world.rank < writers:
+            self.checkpoints.save(
+                self.state.step, self.learner.pieces(), asdict(self.state), rank=world.rank, size=writers
+            )
+
+    def _read(self) -> None:
+        """Bring the steps' losses to the host, and look at those that are not finite before they are saved anywhere.
+
+        fp16 gradients overflow now and then: the scaler halves its scale and the step is left out. They count as
+        errors when the loss itself is not finite, or when no scale is left to halve.
+        """
+        scaler = self.learner.scaler
+        values = torch.stack([torch.stack((step.loss, step.grad_norm)) for step in self._unread]).tolist()
+        for step, (loss, norm) in zip(self._unread, values, strict=True):
+            overflow = scaler.is_enabled() and scaler.get_scale() >= 1
+            if math.isfinite(loss) and (math.isfinite(norm) or overflow):
+                self.state.window.append([loss, norm])
+            else:
+                self._skip(step.number, loss, norm)
+        self.state.step = self._unread[-1].number
+        self._unread.clear()
+
+    def _skip(self, step: int, loss: float, norm: float) -> None:
+        """Count a step that changed nothing, or end the training, as `train.nan_policy` says."""
+        settings = self.params.train
+        found = f"The loss or its gradient is not finite at step {step} (loss {loss}, gradient norm {norm})"
+        self.state.skipped += 1
+        if settings.nan_policy == "skip" and self.state.skipped <= settings.max_skipped_steps:
+            if self.parallel.world.rank == 0:
+                print(f"train: {found}; the step is left out ({self.state.skipped} so far)")
+            return
+        indices = self._plan.indices(step - 1)
+        ids = pq.read_table(project.PREPARED / "train.parquet", columns=["id"])["id"]
+        named = ids.take(sorted(indices)[:_MAX_IDS]).to_pylist()
+        more = f" and {len(indices) - _MAX_IDS} more" if len(indices) > _MAX_IDS else ""
+        raise UserError(
+            f"{found}; the weights are those of step {step - 1}.\n"
+            f"Its examples: {', '.join(named)}{more}\n"
+            "Look at them, or lower train.learning_rate, or use train.precision: fp32."
+        )

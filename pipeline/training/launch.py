@@ -1,0 +1,357 @@
+"""Start one process a device, or join those that torchrun or SLURM has started.
+
+torch elastic starts the workers and watches them; torch is imported only when there is more than one. Added here is
+what a preempted job needs: signals reach every worker, also one that is still importing; no worker outlives the
+launcher; and the launcher ends with one message and one exit code.
+"""
+
+import ctypes
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import Pipe, resource_tracker
+from multiprocessing.connection import Connection, wait
+from types import FrameType
+from typing import Any, NoReturn
+
+from pipeline.errors import UserError
+
+PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the state is saved, and the same command goes on from it
+_INTERRUPTED, _KILLED_BY = 130, 128
+
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_SECONDS_BETWEEN_LOOKS = 0.1
+# torch waits 30 s by itself after a worker has failed; this is for Ctrl-\ to the launcher.
+_SECONDS_TO_SAVE = 30
+_PR_SET_PDEATHSIG = 1
+_NOISY = (
+    "torch.distributed.elastic.agent.server.api",
+    "torch.distributed.elastic.multiprocessing.api",
+    "torch.distributed.elastic.multiprocessing.redirects",
+    "torch.multiprocessing.spawn",
+)
+
+
+def run(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int, environment: dict[str, str]) -> None:
+    """Call `entry(*arguments)` in every worker, under RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
+
+    In this process, if one worker is wanted or if this process is one of several already (`placed`); `workers` then
+    says nothing. Else in new processes, so that the entry must be a function at the top of a module, and the
+    arguments must pickle.
+
+    SIGTERM, SIGINT and SIGUSR1 to this process are passed on to the workers. Until the entry sets handlers of its
+    own, such a signal ends a worker with PREEMPTED. Each worker is a process group of its own, so that Ctrl-C comes once.
+    Once a worker has failed, the others get SIGTERM, and SIGKILL 30 s later.
+
+    Args:
+        workers: how many processes.
+        environment: what is set for the workers before they import anything, such as CUDA_VISIBLE_DEVICES.
+
+    Raises:
+        UserError: the first that a worker raised; its note is the worker's traceback.
+        OSError: likewise.
+        SystemExit: with PREEMPTED, if every worker that failed exited with it; with the code of the first that exited
+            with another one; with 1 after any other exception, whose traceback is shown, and after a worker's death.
+    """
+    assert workers >= 1, f"{workers} workers"
+    place = placed(os.environ)
+    with _set(environment | (place or {})):
+        if place is not None or workers == 1:
+            entry(*arguments)
+        else:
+            _launch(entry, arguments, workers)
+
+
+def placed(environ: Mapping[str, str]) -> dict[str, str] | None:
+    """The place of this process among those that torchrun or `srun` started, as torch reads it; None if it is alone.
+
+    A batch script of SLURM is alone: SLURM_NTASKS stands there, too, but nobody started the other tasks.
+
+    Raises:
+        UserError: what was set is not enough to find the others.
+    """
+    if environ.get("RANK") and environ.get("WORLD_SIZE"):
+        for name in ("MASTER_ADDR", "MASTER_PORT"):
+            if environ["WORLD_SIZE"] != "1" and not environ.get(name):
+                raise UserError(
+                    f"RANK and WORLD_SIZE are set, as torchrun sets them, but {name} is not.\n"
+                    f"Set it to where rank 0 listens, or unset RANK and WORLD_SIZE to train in processes of our own."
+                )
+        return {"LOCAL_RANK": environ.get("LOCAL_RANK") or "0"}
+    if environ.get("SLURM_PROCID") and int(environ.get("SLURM_STEP_NUM_TASKS") or 1) > 1:
+        return {
+            "RANK": environ["SLURM_PROCID"],
+            "WORLD_SIZE": environ["SLURM_STEP_NUM_TASKS"],
+            "LOCAL_RANK": environ.get("SLURM_LOCALID") or "0",
+            "MASTER_ADDR": environ.get("MASTER_ADDR") or _first_host(environ),
+            "MASTER_PORT": environ.get("MASTER_PORT") or _port(environ),
+        }
+    return None
+
+
+def _first_host(environ: Mapping[str, str]) -> str:
+    hosts = environ.get("SLURM_STEP_NODELIST") or environ.get("SLURM_JOB_NODELIST")
+    scontrol = shutil.which("scontrol", path=environ.get("PATH"))
+    if hosts and scontrol:
+        told = subprocess.run([scontrol, "show", "hostnames", hosts], capture_output=True, text=True, check=False)
+        if told.returncode == 0 and told.stdout.strip():
+            return told.stdout.split()[0]
+    # Where srun was called: the first host inside a batch job, but not on a login node.
+    if environ.get("SLURM_LAUNCH_NODE_IPADDR"):
+        return environ["SLURM_LAUNCH_NODE_IPADDR"]
+    raise UserError(
+        f"SLURM started {environ['SLURM_STEP_NUM_TASKS']} tasks, but the host of the first one cannot be told: "
+        "`scontrol show hostnames` names none.\nSet MASTER_ADDR to it."
+    )
+
+
+def _port(environ: Mapping[str, str]) -> str:
+    """The same in every task, another one in each step of a job, and below those that systems hand out freely."""
+    job, step = (int(environ.get(name) or 0) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    return str(20_000 + (7 * job + step) % 12_000)
+
+
+@contextmanager
+def _set(environment: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+# In the launcher
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker gets. One value, since elastic replaces `${...}` in arguments that are texts."""
+
+    entry: Callable[..., None]
+    arguments: tuple[Any, ...]
+    launcher: int
+    tell: tuple["Connection[int | _End, Any]", ...]  # each rank's end of a pipe; a full disk would lose a file
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What the launcher has heard so far.
+
+    Attributes:
+        signals: those that came, in their order.
+        pids: of the workers that can take a signal, by rank.
+        ends: how workers ended, by rank; one that was killed has none.
+    """
+
+    signals: list[int] = field(default_factory=list)
+    pids: dict[int, int] = field(default_factory=dict)
+    ends: "dict[int, _End]" = field(default_factory=dict)
+
+
+def _launch(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int) -> None:
+    pipes = [Pipe(duplex=False) for _ in range(workers)]
+    job = _Job(entry, arguments, os.getpid(), tuple(tell for _, tell in pipes))
+    with _listening([told for told, _ in pipes]) as heard:
+        for name in _NOISY:
+            logging.getLogger(name).addFilter(_is_no_noise)
+        from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+        from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=workers,
+            run_id=uuid.uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",  # any free port
+            local_addr="localhost",  # else the full name of this machine, which may not resolve
+            max_restarts=0,
+            monitor_interval=_SECONDS_BETWEEN_LOOKS,
+            start_method="spawn",
+            # Not those that we pass on, nor SIGHUP, whose handler would undo nohup.
+            signals_to_handle="SIGQUIT",
+            shutdown_timeout=_SECONDS_TO_SAVE,
+            logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        )
+        if heard.signals:
+            sys.exit(PREEMPTED)
+        try:
+            elastic_launch(config, _work)(job)
+            return
+        except SignalException as stopped:
+            sys.exit(_KILLED_BY + stopped.sigval)
+        except ChildFailedError as failed:
+            deaths = {rank: failure.signal_name() for rank, failure in failed.failures.items() if failure.exitcode < 0}
+    _answer(heard.ends, deaths, workers)
+
+
+def _answer(ends: Mapping[int, "_End"], deaths: Mapping[int, str], workers: int) -> None:
+    """Raise what the failed workers come to; nothing, if all had done their work before they were stopped.
+
+    Args:
+        ends: by rank; a worker that was killed has none.
+        deaths: the signals that elastic saw workers die of, by rank; never all of them.
+    """
+    silent = [rank for rank in range(workers) if rank not in ends]
+    failed = sorted((end for end in ends.values() if end.code), key=lambda end: end.time)
+    error = next((end for end in failed if end.code != PREEMPTED), None)
+    if error is not None and error.kind == "UserError":
+        raise _noted(UserError(error.text), error)
+    if error is not None and error.kind == "OSError" and error.errno is not None:
+        raise _noted(OSError(error.errno, error.text), error)
+    if error is not None and error.traceback:
+        print(error.traceback, file=sys.stderr)
+    for rank in silent:
+        death = f"was killed by {deaths[rank]}" if rank in deaths else "was killed, or did not end by itself when told"
+        print(f"Worker {rank} of {workers} {death}.", file=sys.stderr)
+    if error is not None:
+        sys.exit(error.code)
+    if silent:
+        sys.exit(1)
+    if failed:
+        sys.exit(PREEMPTED)
+
+
+def _noted(error: Exception, end: "_End") -> Exception:
+    error.add_note(f"In the worker:\n{end.traceback}")
+    return error
+
+
+@contextmanager
+def _listening(pipes: "Sequence[Connection[Any, int | _End]]") -> Iterator[_Heard]:
+    """Hear what workers tell, and pass signals on to each as soon as it can take them.
+
+    The main thread blocks them, and so do the workers from birth: one that goes to the whole group waits in a worker
+    that is still importing. Another thread lets them in here, and the handler runs in the main thread all the same.
+    """
+    resource_tracker.ensure_running()  # it would unblock signals when it starts
+    heard, ended = _Heard(), threading.Event()
+    before = {number: signal.signal(number, lambda got, _: heard.signals.append(got)) for number in _heeded()}
+    listening = threading.Thread(target=_listen, args=(pipes, heard, ended), daemon=True)
+    listening.start()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, before)
+    try:
+        yield heard
+    finally:
+        ended.set()
+        listening.join()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _listen(pipes: "Sequence[Connection[Any, int | _End]]", heard: _Heard, ended: threading.Event) -> None:
+    passed_on: Counter[int] = Counter()
+    while True:
+        last = ended.is_set()
+        ready = wait(pipes, _SECONDS_BETWEEN_LOOKS)
+        if last and not ready:
+            return
+        for rank, pipe in enumerate(pipes):
+            if pipe in ready:
+                told = pipe.recv()
+                if isinstance(told, int):
+                    heard.pids[rank] = told
+                else:
+                    heard.ends[rank] = told
+        for rank, pid in heard.pids.items():
+            for number in heard.signals[passed_on[rank] :]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+                passed_on[rank] += 1
+
+
+def _heeded() -> list[signal.Signals]:
+    """Those of the signals that nobody (nohup, a shell's `&`) has told this process to ignore."""
+    return [number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+def _is_no_noise(record: logging.LogRecord) -> bool:
+    """False for what elastic logs of a worker's failure (a traceback of its own) and for its warnings."""
+    return record.levelno >= logging.ERROR and not record.exc_info
+
+
+# In a worker
+
+
+@dataclass(frozen=True)
+class _End:
+    """How the work of a worker ended: with `code` 0, with an exit code, or with an exception."""
+
+    time: int  # of a clock that all processes of a machine share
+    code: int = 0
+    kind: str = ""
+    text: str = ""
+    errno: int | None = None
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> "_End":
+        now = time.monotonic_ns()
+        if isinstance(error, KeyboardInterrupt):
+            return cls(now, _INTERRUPTED)
+        if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+            return cls(now, error.code or 0)
+        if isinstance(error, SystemExit):
+            return cls(now, 1, traceback=str(error.code))
+        trace = "".join(traceback.format_exception(error)).rstrip()
+        if isinstance(error, UserError):
+            return cls(now, 1, "UserError", str(error), traceback=trace)
+        if isinstance(error, OSError):
+            return cls(now, 1, "OSError", error.strerror or "", error.errno, trace)
+        return cls(now, 1, traceback=trace)
+
+
+def _work(job: _Job) -> None:
+    """Call the entry, and tell how it ended.
+
+    Elastic would wait for ever for a worker that ends with 0 and did not return, and log every exception.
+    """
+    _die_with(job.launcher)
+    os.setpgid(0, 0)  # Ctrl-C then comes from the launcher alone; a second one may mean something else
+    heeded, tell = _heeded(), job.tell[int(os.environ["RANK"])]
+    try:
+        for number in heeded:
+            signal.signal(number, _stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+        tell.send(os.getpid())
+        job.entry(*job.arguments)
+        end = _End(time.monotonic_ns())
+    except BaseException as error:
+        end = _End.of(error)
+    # One that failed is about to end. One that is done waits for the others, and must end when they fail.
+    for number in heeded:
+        signal.signal(number, signal.SIG_IGN if end.code else _stop)
+    tell.send(end)
+    if end.code:
+        sys.exit(end.code)
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(PREEMPTED)
+
+
+def _die_with(launcher: int) -> None:
+    """Have the kernel kill this process when the launcher dies, however that dies. Only Linux can."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != launcher:
+        os._exit(1)  # it died before we asked

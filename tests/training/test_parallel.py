@@ -1,0 +1,77 @@
+"""However many processes share a step, and however its gradients meet, the gradient is that of one process."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline import params_file, project
+from pipeline.params import Params
+from pipeline.tasks import names
+from tests.training.ranks import run
+
+PARTS = [1, 2, 4]
+Outcome = tuple[dict[str, float], bytes]
+"""What was logged, and the bytes of the exported weights."""
+
+
+@pytest.fixture(params=names())
+def without_dropout(request: pytest.FixtureRequest, tokenized: Path, tiny_params: Params) -> Params:
+    """Params of every task, with a model that draws nothing."""
+    config = {**(tiny_params.model.config or {}), "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    params = tiny_params.model_copy(
+        update={"task": request.param, "model": tiny_params.model.model_copy(update={"config": config})}
+    )
+    project.PARAMS.write_text(params_file.render(params))
+    return params
+
+
+def test_the_gradient_does_not_depend_on_accumulation_and_processes(tokenized: Path, without_dropout: Params) -> None:
+    asked = {"kinds": ["ddp", "fsdp", "exact"], "parts": PARTS}
+    (whole,) = run(1, "gradients", tokenized, {"kinds": ["ddp"], "parts": [1]}).values()
+    for size in (1, 2, 4):
+        for name, gradient in run(size, "gradients", tokenized, asked).items():
+            off = torch.linalg.norm(gradient - whole) / torch.linalg.norm(whole)
+            assert off <= 1e-5, f"{name} on {size} processes is off by {off:.1e}"
+
+
+def trained(folder: Path, home: Path, size: int, hardware: dict[str, Any], stop_at: int | None = None) -> Outcome:
+    """Train in a copy of the tokenized folder; go on there if it is already."""
+    if not home.exists():
+        shutil.copytree(folder, home)
+    logged = run(size, "training", home, {"hardware": hardware, "stop_at": stop_at})
+    model = home / project.BEST_MODEL / "model.safetensors"
+    return logged, model.read_bytes() if model.exists() else b""
+
+
+def test_exact_sums_give_the_same_bits_on_any_number_of_processes(
+    tokenized: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    exact = {"reduce": "exact"}
+    elsewhere = tmp_path_factory.mktemp("ranks")
+    logged, model = trained(tokenized, elsewhere / "1", 1, exact)
+    assert "39 train/loss" in logged
+    for size in (2, 4):
+        assert trained(tokenized, elsewhere / f"{size}", size, exact) == (logged, model)
+    changing = elsewhere / "changing"
+    parts = [
+        trained(tokenized, changing, size, exact, stop_at)[0] for size, stop_at in ((1, 8), (2, 16), (4, 26), (1, None))
+    ]
+    assert (changing / project.BEST_MODEL / "model.safetensors").read_bytes() == model
+    # What each of them told is what the whole training told, and nothing is missing.
+    assert {name: value for part in parts for name, value in part.items()} == logged
+
+
+def test_fast_sums_differ_by_rounding_alone(
+    tokenized: Path, without_dropout: Params, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("ranks")
+    alone, _ = trained(tokenized, elsewhere / "alone", 1, {})
+    for size, parallel in ((2, "ddp"), (2, "fsdp"), (4, "ddp"), (4, "fsdp")):
+        logged, _ = trained(tokenized, elsewhere / f"{size}-{parallel}", size, {"parallel": parallel})
+        assert logged.keys() == alone.keys()
+        for name, value in logged.items():
+            if name.endswith("/loss"):
+                assert value == pytest.approx(alone[name], abs=1e-6), f"{name}, {size} x {parallel}"
