@@ -25,6 +25,9 @@ OUTSIDE_THE_EXPERIMENT = ("hardware", "tracking", "promotion")
 # YAML 1.1 reads 1e-4 (no dot) as a string, YAML 1.2, which DVC writes, as a number. Both are meant as one.
 _EXPONENT = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
 
+# Padded tokens of a forward and backward where nobody says otherwise.
+_MICRO_BATCH_TOKENS = 1024
+
 # What NumPy's and scikit-learn's generators take, too.
 _MAX_SEED = 2**32 - 1
 
@@ -234,13 +237,25 @@ class Hardware(Section):
         "fast", description="exact: the same bits on 1, 2, 4, ... processes, for more time; fast: the same but rounding"
     )
     deterministic: bool = Field(True, description="algorithms that give the same bits on every run; false is faster")
-    micro_batch_tokens: int = Field(
-        1024, ge=16, description="padded tokens of one forward and backward; fewer need less memory"
+    micro_batch_tokens: Literal["auto"] | Annotated[int, Field(ge=16)] = Field(
+        _MICRO_BATCH_TOKENS,
+        description="padded tokens of one forward and backward; fewer need less memory; auto fills the GPU's",
     )
     gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, slower")
     save_steps: int = Field(200, ge=1, description="steps between checkpoints, from which a killed run goes on")
     save_total_limit: int = Field(2, ge=1, description="checkpoints kept; all are removed once training succeeds")
     checkpoint_dir: str | None = Field(None, description="where checkpoints lie; null: .reprise/ of the project")
+
+    @model_validator(mode="after")
+    def _exact_has_a_fixed_cut(self) -> Self:
+        if self.reduce == "exact" and self.micro_batch_tokens == "auto":
+            raise ValueError("reduce: exact needs micro_batch_tokens as a number: bits depend on how a step is cut")
+        return self
+
+    @property
+    def forward_tokens(self) -> int:
+        """Padded tokens of a forward pass without gradients, whose scores shall not depend on the memory at hand."""
+        return _MICRO_BATCH_TOKENS if self.micro_batch_tokens == "auto" else self.micro_batch_tokens
 
 
 class Tracking(Section):

@@ -39,6 +39,7 @@ def test_a_gpu_is_used_unless_the_params_keep_off_it(
     monkeypatch: pytest.MonkeyPatch, use_cpu: bool, device: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     assert World.start(Hardware(use_cpu=use_cpu), "fp32").device.type == device
 
 

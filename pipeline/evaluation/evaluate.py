@@ -43,7 +43,7 @@ def evaluate(params: Params, world: World) -> dict[str, Any]:
     model = load(project.BEST_MODEL, task).to(world.device)  # type: ignore[arg-type]
     rows = {split: pq.read_table(project.PREPARED / f"{split}.parquet") for split in project.SPLITS}
     stores = {split: Store(project.TOKENIZED / f"{split}.arrow") for split in project.SPLITS}
-    tokens = params.hardware.micro_batch_tokens
+    tokens = params.hardware.forward_tokens
     predictions = {
         split: predict(model, task, stores[split], world, tokens, f"evaluate {split}")
         for split in ("test", "validation")

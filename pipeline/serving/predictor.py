@@ -65,7 +65,7 @@ class Predictor:
                 f"{folder}: the model cannot be loaded: {first}\n"
                 "A file of it is missing or damaged; the last good one comes back with: dvc checkout"
             ) from error
-        return cls(found, task, model, tokenizer, world, hardware.micro_batch_tokens)
+        return cls(found, task, model, tokenizer, world, hardware.forward_tokens)
 
     def answer(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Answer]:
         """Answers to texts, or to pairs of texts, in their order.

@@ -27,7 +27,8 @@ from pipeline.model import origin
 from pipeline.params import Params
 from pipeline.training.pieces import SUFFIX, Piece, Pieces, write
 
-_STATE, _MANIFEST, _RUN, _LOCK = "state.json", "manifest.json", "run_id", "lock"
+_STATE, _MANIFEST, _LOCK = "state.json", "manifest.json", "lock"
+_RUN, _TOKENS = "run_id", "micro_batch_tokens.json"
 _UNFINISHED, _DIGITS = "unfinished", 8
 _PATIENCE, _LAST_PATIENCE, _POLL = 600.0, 5.0, 0.05  # seconds
 
@@ -75,7 +76,7 @@ def hold(mark: str, save_total_limit: int, folder: Path | None = None) -> Iterat
         lock.write(f"process {os.getpid()} on {os.uname().nodename}")
         lock.flush()
         for left in folder.glob(f"{_UNFINISHED}*"):
-            shutil.rmtree(left)
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         checkpoints = Checkpoints(folder, save_total_limit)
         try:
             yield checkpoints
@@ -196,12 +197,32 @@ class Checkpoints:
         if run_id is not None:
             (self.folder / _RUN).write_text(run_id, encoding="utf-8")
 
+    def kept_tokens(self, asked: int | str) -> int | None:
+        """The micro-batch that was found to fit when `asked` was asked for; that itself, if it is a number.
+
+        Args:
+            asked: hardware.micro_batch_tokens, in padded tokens or `auto`.
+        """
+        file = self.folder / _TOKENS
+        with suppress(FileNotFoundError):
+            kept = json.loads(file.read_text(encoding="utf-8"))
+            if kept["asked"] == asked:
+                return int(kept["tokens"])
+        return asked if isinstance(asked, int) else None
+
+    def keep_tokens(self, asked: int | str, tokens: int) -> None:
+        """Have a resumed training use the same micro-batches."""
+        unnamed = self.folder / f"{_UNFINISHED}-{_TOKENS}.{os.getpid()}"
+        unnamed.write_text(json.dumps({"asked": asked, "tokens": tokens}), encoding="utf-8")
+        unnamed.rename(self.folder / _TOKENS)
+
     def clear(self) -> None:
         """Remove all checkpoints: the training has succeeded. Newest first: what is left has its best step still."""
         self.wait()
         for step in reversed(self.steps()):
             self._remove(step)
-        (self.folder / _RUN).unlink(missing_ok=True)
+        for note in (_RUN, _TOKENS):
+            (self.folder / note).unlink(missing_ok=True)
 
     def _at(self, step: int) -> Path:
         return self.folder / f"step-{step:0{_DIGITS}d}"

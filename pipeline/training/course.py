@@ -1,6 +1,7 @@
 """The course of a training: the steps of the loop, and what is due between them."""
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from pipeline.params import Params
 from pipeline.progress import Bar, bar
 from pipeline.tasks.base import Task
 from pipeline.training.checkpoint import Checkpoints
+from pipeline.training.launch import AGAIN
 from pipeline.training.learner import Learner
 from pipeline.training.loop import Step, steps
 from pipeline.training.optimizer import learning_rate
@@ -70,6 +72,7 @@ class Course:
         params: all of params.yaml.
         log: told of every metric.
         state: how far the course has come.
+        micro_batch_tokens: padded tokens of a micro-batch; fewer once memory has run out.
     """
 
     learner: Learner
@@ -79,6 +82,7 @@ class Course:
     params: Params
     log: Log
     state: State
+    micro_batch_tokens: int
 
     def __post_init__(self) -> None:
         settings = self.params.train
@@ -100,32 +104,78 @@ class Course:
             UserError: a loss or gradient is not finite.
             Preempted: some rank was asked to stop; the last whole step is saved.
         """
-        state, total = self.state, self._total
-        with bar("train", total, state.step) as progress:
-            pace = Pace(progress, state.step, total)
+        with bar("train", self._total, self.state.step) as progress:
+            pace = Pace(progress, self.state.step, self._total)
             try:
-                if state.settled < state.step:  # stopped between a step and what was due after it
-                    self._settle(progress, pace)
-                if self.stops_early():
-                    return
-                for step in steps(
-                    self.learner, self.parallel, self.task, self._examples, self._plan, self.params, state.step, total
-                ):
-                    self._unread.append(step)
-                    pace.advance(step)
-                    if self._is_due(step.number):
-                        self._read()
-                        self._settle(progress, pace)
-                    if self.stops_early():
-                        return
+                while self._runs_out_of_memory(progress, pace):
+                    self._take_less(progress)
             except Preempted:
                 if self._unread:
                     self._read()
-                if state.step:
+                if self.state.step:
                     self._save()
                     self.checkpoints.wait()
-                progress.say(f"train: stopped as asked, step {state.step:,} is saved; dvc repro goes on from there")
+                progress.say(
+                    f"train: stopped as asked, step {self.state.step:,} is saved; dvc repro goes on from there"
+                )
                 raise
+
+    def _runs_out_of_memory(self, progress: Bar, pace: Pace) -> bool:
+        """Train on from the last whole step; whether memory ran out before the end."""
+        try:
+            self._go_on(progress, pace)
+        except torch.OutOfMemoryError:
+            return True
+        return False
+
+    def _go_on(self, progress: Bar, pace: Pace) -> None:
+        state, total = self.state, self._total
+        if state.settled < state.step:  # stopped between a step and what was due after it
+            self._settle(progress, pace)
+        done = self._unread[-1].number if self._unread else state.step
+        if self.stops_early():
+            return
+        for step in steps(
+            self.learner,
+            self.parallel,
+            self.task,
+            self._examples,
+            self._plan,
+            self.params.train,
+            self.micro_batch_tokens,
+            done,
+            total,
+        ):
+            self._unread.append(step)
+            pace.advance(step)
+            if self._is_due(step.number):
+                self._read()
+                self._settle(progress, pace)
+            if self.stops_early():
+                return
+
+    def _take_less(self, progress: Bar) -> None:
+        """Halve the micro-batches, whose number a step then doubles: its examples stay.
+
+        Other ranks may wait for this one in the middle of an exchange, so that all of them have to start again.
+        """
+        hardware, longest = self.params.hardware, int(self._examples.lengths.max())
+        if hardware.reduce == "exact" or self.micro_batch_tokens <= longest:
+            fewer = "hardware.micro_batch_tokens" if hardware.reduce == "exact" else "tokenizer.max_seq_length"
+            raise UserError(
+                f"The device has no memory left for micro-batches of {self.micro_batch_tokens:,} tokens; the longest "
+                f"example has {longest:,}.\n"
+                f"Lower {fewer}, or set hardware.gradient_checkpointing: true, or hardware.parallel: fsdp."
+            )
+        self.micro_batch_tokens = max(self.micro_batch_tokens // 2, longest)
+        self.checkpoints.keep_tokens(hardware.micro_batch_tokens, self.micro_batch_tokens)
+        progress.say(
+            f"train: the device has no memory left; going on with micro-batches of {self.micro_batch_tokens:,} tokens, "
+            "each step with the same examples"
+        )
+        if self.parallel.world.size > 1:
+            sys.exit(AGAIN)
+        torch.cuda.empty_cache()
 
     def _is_due(self, step: int) -> bool:
         settings, last = self.params.train, step == self._total
@@ -156,7 +206,7 @@ class Course:
             self.task,
             self._unseen,
             parallel.world,
-            self.params.hardware.micro_batch_tokens,
+            min(self.micro_batch_tokens, self.params.hardware.forward_tokens),
             "validate",
             parallel.stop_if_asked,
         )

@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 from pipeline.errors import UserError
 
 PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the state is saved, and the same command goes on from it
+AGAIN = 85  # ERESTART of Linux: all workers have to start again, at once
 _INTERRUPTED, _KILLED_BY = 130, 128
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -51,8 +52,9 @@ def run(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int, en
     arguments must pickle.
 
     SIGTERM, SIGINT and SIGUSR1 to this process are passed on to the workers. Until the entry sets handlers of its
-    own, such a signal ends a worker with PREEMPTED. Each worker is a process group of its own, so that Ctrl-C comes once.
-    Once a worker has failed, the others get SIGTERM, and SIGKILL 30 s later.
+    own, such a signal ends a worker with PREEMPTED. Each worker is a process group of its own, so that Ctrl-C comes
+    once. Once a worker has failed, the others get SIGTERM, and SIGKILL 30 s later; if it exited with AGAIN, all
+    start again.
 
     Args:
         workers: how many processes.
@@ -70,7 +72,8 @@ def run(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int, en
         if place is not None or workers == 1:
             entry(*arguments)
         else:
-            _launch(entry, arguments, workers)
+            while not _launch(entry, arguments, workers):
+                pass
 
 
 def placed(environ: Mapping[str, str]) -> dict[str, str] | None:
@@ -163,7 +166,8 @@ class _Heard:
     ends: "dict[int, _End]" = field(default_factory=dict)
 
 
-def _launch(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int) -> None:
+def _launch(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int) -> bool:
+    """Whether the work is done; else all workers have to start again."""
     pipes = [Pipe(duplex=False) for _ in range(workers)]
     job = _Job(entry, arguments, os.getpid(), tuple(tell for _, tell in pipes))
     with _listening([told for told, _ in pipes]) as heard:
@@ -193,16 +197,21 @@ def _launch(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int
             sys.exit(PREEMPTED)
         try:
             elastic_launch(config, _work)(job)
-            return
+            return True
         except SignalException as stopped:
             sys.exit(_KILLED_BY + stopped.sigval)
         except ChildFailedError as failed:
             deaths = {rank: failure.signal_name() for rank, failure in failed.failures.items() if failure.exitcode < 0}
-    _answer(heard.ends, deaths, workers)
+    done = _is_done(heard.ends, deaths, workers)
+    if not done and heard.signals:
+        sys.exit(PREEMPTED)
+    return done
 
 
-def _answer(ends: Mapping[int, "_End"], deaths: Mapping[int, str], workers: int) -> None:
-    """Raise what the failed workers come to; nothing, if all had done their work before they were stopped.
+def _is_done(ends: Mapping[int, "_End"], deaths: Mapping[int, str], workers: int) -> bool:
+    """Raise what the failed workers come to; else whether all had done their work before they were stopped.
+
+    The first error is the cause of the others, and preemption is none.
 
     Args:
         ends: by rank; a worker that was killed has none.
@@ -211,6 +220,8 @@ def _answer(ends: Mapping[int, "_End"], deaths: Mapping[int, str], workers: int)
     silent = [rank for rank in range(workers) if rank not in ends]
     failed = sorted((end for end in ends.values() if end.code), key=lambda end: end.time)
     error = next((end for end in failed if end.code != PREEMPTED), None)
+    if error is not None and error.code == AGAIN:
+        return False
     if error is not None and error.kind == "UserError":
         raise _noted(UserError(error.text), error)
     if error is not None and error.kind == "OSError" and error.errno is not None:
@@ -226,6 +237,7 @@ def _answer(ends: Mapping[int, "_End"], deaths: Mapping[int, str], workers: int)
         sys.exit(1)
     if failed:
         sys.exit(PREEMPTED)
+    return True
 
 
 def _noted(error: Exception, end: "_End") -> Exception:

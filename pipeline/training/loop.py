@@ -8,11 +8,11 @@ import torch
 
 from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
-from pipeline.params import Params
+from pipeline.params import Train
 from pipeline.tasks.base import Task
 from pipeline.training.learner import Learner
 from pipeline.training.optimizer import learning_rate
-from pipeline.training.parallel import Parallel, Part
+from pipeline.training.parallel import Loss, Parallel, Part
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def steps(
     task: Task,
     store: Store,
     plan: BatchPlan,
-    params: Params,
+    train: Train,
+    micro_batch_tokens: int,
     done: int,
     total: int,
 ) -> Iterator[Step]:
@@ -52,21 +53,15 @@ def steps(
 
     Raises:
         Preempted: a rank was asked to stop; the last whole step is the one that was yielded last.
+        torch.OutOfMemoryError: likewise; start again from that step with smaller micro-batches.
     """
-    optimizer, scaler, train = learner.optimizer, learner.scaler, params.train
+    optimizer, scaler = learner.optimizer, learner.scaler
+    optimizer.zero_grad()
     for step in range(done, total):
         indices = plan.indices(step)
         targets = task.count_targets(store.examples(indices))
-
-        def loss(part: Part, step: int = step, targets: int = targets) -> torch.Tensor:
-            seed_dropout(train.seed, step, part.place)
-            batch = task.collate(store.examples(part.indices), learner.model.config.pad_token_id)
-            batch = batch.to(parallel.world.device)
-            with parallel.world.autocast():
-                logits = parallel.forward(**batch.inputs).logits
-            return task.loss(logits, batch.labels, train.label_smoothing_factor) / targets
-
-        parts = parallel.cut(store.lengths, indices, params.hardware.micro_batch_tokens)
+        parts = parallel.cut(store.lengths, indices, micro_batch_tokens)
+        loss = loss_of(learner, parallel, task, store, train, step, targets)
         mean_loss = parallel.backward(parts, loss, scaler)
 
         scaler.unscale_(optimizer)
@@ -82,6 +77,22 @@ def steps(
         optimizer.zero_grad()
         scaler.update()
         yield Step(step + 1, mean_loss, grad_norm, rate, int(store.lengths[indices].sum()))
+
+
+def loss_of(
+    learner: Learner, parallel: Parallel, task: Task, store: Store, train: Train, step: int, targets: int
+) -> Loss:
+    """The forward of a step's micro-batches: each gives its share of the mean loss over all targets of the step."""
+
+    def loss(part: Part) -> torch.Tensor:
+        seed_dropout(train.seed, step, part.place)
+        batch = task.collate(store.examples(part.indices), learner.model.config.pad_token_id)
+        batch = batch.to(parallel.world.device)
+        with parallel.world.autocast():
+            logits = parallel.forward(**batch.inputs).logits
+        return task.loss(logits, batch.labels, train.label_smoothing_factor) / targets
+
+    return loss
 
 
 def seed_dropout(seed: int, step: int, place: int) -> None:

@@ -10,16 +10,20 @@ import torch
 from transformers import AutoTokenizer
 
 from pipeline import project
+from pipeline.data.store import Store
 from pipeline.errors import UserError
 from pipeline.model.build import auto_class, build
 from pipeline.model.export import export
 from pipeline.params import Params
 from pipeline.tasks import find
+from pipeline.tasks.base import Task
 from pipeline.training.arrange import arrange
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.course import Course, Log, State
 from pipeline.training.learner import Learner, restore_model
+from pipeline.training.memory import fitting_tokens
 from pipeline.training.optimizer import adamw
+from pipeline.training.parallel import Parallel
 from pipeline.world import World
 
 
@@ -58,7 +62,8 @@ def train(
         if world.rank == 0:
             print(f"train: going on from the checkpoint of step {state.step:,}")
 
-    Course(learner, parallel, task, checkpoints, params, log, state).run()
+    tokens = _micro_batch_tokens(learner, parallel, task, checkpoints, params)
+    Course(learner, parallel, task, checkpoints, params, log, state, tokens).run()
 
     checkpoints.wait()
     if world.rank == 0:
@@ -68,6 +73,23 @@ def train(
         restore_model(best, checkpoints.open(state.best_step))
         export(best, tokenizer, params, project.BEST_MODEL)
     world.barrier()
+
+
+def _micro_batch_tokens(
+    learner: Learner, parallel: Parallel, task: Task, checkpoints: Checkpoints, params: Params
+) -> int:
+    """Padded tokens of a micro-batch: what was found to fit before, what the params say, or what is measured now."""
+    asked, world = params.hardware.micro_batch_tokens, parallel.world
+    if params.hardware.reduce == "exact":
+        assert asked != "auto", "exact sums need a fixed cut"
+        return asked
+    tokens: int | None = world.tell(checkpoints.kept_tokens(asked))
+    if tokens is None:
+        tokens = fitting_tokens(learner, parallel, task, Store(project.TOKENIZED / "train.arrow"), params)
+        if world.rank == 0:
+            checkpoints.keep_tokens(asked, tokens)
+            print(f"train: micro-batches of {tokens:,} tokens")
+    return tokens
 
 
 def _write_results(state: State, params: Params) -> None:

@@ -23,6 +23,7 @@ from pipeline.data.store import Store
 from pipeline.model.build import build
 from pipeline.params import Hardware, Params
 from pipeline.tasks import find
+from pipeline.tasks.base import Batch, Task
 from pipeline.training import checkpoint
 from pipeline.training.arrange import arrange
 from pipeline.training.learner import Learner
@@ -69,6 +70,18 @@ def whole(model: torch.nn.Module) -> torch.Tensor:
     return torch.cat([(g.full_tensor() if isinstance(g, DTensor) else g).flatten() for g in gradients])
 
 
+def with_memory(collate: Any, tokens: int) -> Any:
+    """`Task.collate` on a device without memory for larger micro-batches."""
+
+    def collating(self: Task, examples: Any, pad: int) -> Batch:
+        batch: Batch = collate(self, examples, pad)
+        if batch.inputs["input_ids"].numel() > tokens:
+            raise torch.OutOfMemoryError(f"no memory for {batch.inputs['input_ids'].shape}")
+        return batch
+
+    return collating
+
+
 def gradients(params: Params, kinds: list[str], parts: list[int]) -> dict[str, torch.Tensor]:
     """The whole gradient of one global batch, by `KIND xPARTS`, where each rank has as many micro-batches as PARTS."""
     found = {}
@@ -87,17 +100,19 @@ def gradients(params: Params, kinds: list[str], parts: list[int]) -> dict[str, t
             learner = Learner(model, adamw(model, params.train), torch.amp.GradScaler("cpu", enabled=False))
             held: list[torch.Tensor] = []
             learner.optimizer.register_step_pre_hook(lambda *_, model=model, held=held: held.append(whole(model)))
-            cut = changed(params, hardware | {"micro_batch_tokens": budget})
-            next(steps(learner, parallel, task, store, plan, cut, 0, 39))
+            next(steps(learner, parallel, task, store, plan, params.train, budget, 0, 39))
             (found[f"{kind} x{count}"],) = held
     return found
 
 
-def training(params: Params, hardware: dict[str, Any], stop_at: int | None = None) -> dict[str, float]:
+def training(
+    params: Params, hardware: dict[str, Any], stop_at: int | None = None, memory: int | None = None
+) -> dict[str, float]:
     """A training, from its last checkpoint if there is one; what was logged, by step and name.
 
     Args:
         stop_at: a step after whose metrics the first rank is asked to stop.
+        memory: padded tokens of a micro-batch that the last rank has memory for.
     """
     params = changed(params, hardware)
     logged: dict[str, float] = {}
@@ -109,6 +124,8 @@ def training(params: Params, hardware: dict[str, Any], stop_at: int | None = Non
         logged.update({f"{step} {name}": value for name, value in metrics.items() if "per_second" not in name})
 
     with World.join(params.hardware, params.train.precision) as world, contextlib.suppress(Preempted):
+        if memory is not None and world.rank == world.size - 1:
+            find(params.task).collate = with_memory(find(params.task).collate, memory)  # type: ignore[method-assign]
         limit = params.hardware.save_total_limit
         if world.rank:
             train(params, world, checkpoint.Checkpoints(checkpoint.folder_of("test"), limit), log)

@@ -56,6 +56,16 @@ def break_in_one(folder: Path, text: str) -> None:
     raise ValueError("broken")
 
 
+def start_over(folder: Path, text: str) -> None:
+    """Rank 1 needs a second start, and rank 0 hears of it while it waits."""
+    if (folder / "started").exists():
+        return
+    if os.environ["RANK"] == "1":
+        (folder / "started").touch()
+        sys.exit(launch.AGAIN)
+    time.sleep(SECONDS)
+
+
 def be_killed(folder: Path, text: str) -> None:
     """Rank 1 dies; rank 0 saves when it is told to end."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(PREEMPTED))
@@ -155,12 +165,13 @@ def alive(pid: int) -> bool:
 
 
 def test_how_workers_end_is_how_the_launcher_ends(tmp_path: Path) -> None:
-    entries = ("leave_well", "mistake", "break_in_one", "be_killed")
+    entries = ("leave_well", "start_over", "mistake", "break_in_one", "be_killed")
     with driven(tmp_path, 2, *entries) as launcher:
         told = [text.split("\n---\n") for text in launcher.communicate(timeout=SECONDS)]
     ends, shown = (dict(zip((*entries, ""), texts, strict=True)) for texts in told)
 
     assert (ends["leave_well"], shown["leave_well"]) == ("returned", "")
+    assert (ends["start_over"], shown["start_over"]) == ("returned", "")
     # Not once a worker: whoever called shows it.
     assert (ends["mistake"], shown["mistake"]) == ("UserError: train.csv, line 3: this is wrong.\nMend it.", "")
     # The one that was done ends at once with the other, and the traceback is that of the worker alone.
@@ -171,6 +182,7 @@ def test_how_workers_end_is_how_the_launcher_ends(tmp_path: Path) -> None:
 
 
 End = launch._End
+AGAIN = RuntimeError("all start again")
 
 
 @pytest.mark.parametrize(
@@ -180,6 +192,7 @@ End = launch._End
         ([End(1, 75), End(2, 75), End(3, 75)], SystemExit(75)),
         ([End(1, 75), End(2)], SystemExit(75)),
         # The first error is the cause, and preemption is none.
+        ([End(1, launch.AGAIN), End(2, 75), None], AGAIN),
         ([End(1, 75), End(4, 8), End(3, 7)], SystemExit(7)),
         ([End(9, 1, "UserError", "late"), End(5, 1, "UserError", "early")], UserError("early")),
         ([End(9, 1, "UserError", "late"), End(5, 3)], SystemExit(3)),
@@ -191,17 +204,17 @@ End = launch._End
 )
 def test_what_several_ends_come_to(ends: list[Any], error: BaseException | None) -> None:
     found = {rank: end for rank, end in enumerate(ends) if end is not None}
-    if error is None:
-        launch._answer(found, {}, len(ends))
+    if error is None or error is AGAIN:
+        assert launch._is_done(found, {}, len(ends)) is (error is None)
         return
     with pytest.raises(type(error)) as raised:
-        launch._answer(found, {}, len(ends))
+        launch._is_done(found, {}, len(ends))
     assert (type(raised.value), raised.value.args) == (type(error), error.args)
 
 
 def test_the_traceback_of_a_mistake_is_kept_for_who_debugs() -> None:
     with pytest.raises(UserError) as raised:
-        launch._answer({0: launch._End(1, 1, "UserError", "wrong", traceback="Traceback: of the worker")}, {}, 1)
+        launch._is_done({0: launch._End(1, 1, "UserError", "wrong", traceback="Traceback: of the worker")}, {}, 1)
     assert raised.value.__notes__ == ["In the worker:\nTraceback: of the worker"]
 
 

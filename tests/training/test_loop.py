@@ -33,7 +33,8 @@ def run(params: Params, learner: Learner, done: int, total: int, stop: int | Non
     world = World.start(params.hardware, params.train.precision)
     parallel = arrange(learner.model, world, params.hardware, lambda: False)
     taken = []
-    for step in steps(learner, parallel, task, store, plan, params, done, total):
+    tokens = params.hardware.forward_tokens
+    for step in steps(learner, parallel, task, store, plan, params.train, tokens, done, total):
         taken.append(step)
         if step.number == stop:
             break
