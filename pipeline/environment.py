@@ -20,6 +20,8 @@ def prepare() -> None:
         "DO_NOT_TRACK": "1",
         "DVC_NO_ANALYTICS": "1",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        # DDP warns that what makes a resume exact costs time.
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
         "MPLBACKEND": "Agg",
     }.items():
         os.environ.setdefault(name, value)
