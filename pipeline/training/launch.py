@@ -339,24 +339,33 @@ def _work(job: _Job) -> None:
     os.setpgid(0, 0)  # Ctrl-C then comes from the launcher alone; a second one may mean something else
     heeded, tell = _heeded(), job.tell[int(os.environ["RANK"])]
     try:
-        for number in heeded:
-            signal.signal(number, _stop)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
-        tell.send(os.getpid())
-        job.entry(*job.arguments)
-        end = _End(time.monotonic_ns())
-    except BaseException as error:
-        end = _End.of(error)
+        try:
+            for number in heeded:
+                signal.signal(number, _stop)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+            tell.send(os.getpid())
+            job.entry(*job.arguments)
+            end = _End(time.monotonic_ns())
+        except BaseException as error:
+            end = _End.of(error)
+    except SystemExit as stopped:  # a signal came while an error was put into words; _stop lets in no other
+        end = _End.of(stopped.__context__ or stopped)
     # One that failed is about to end. One that is done waits for the others, and must end when they fail.
     for number in heeded:
-        signal.signal(number, signal.SIG_IGN if end.code else _stop)
+        signal.signal(number, _ignore if end.code else _stop)
     tell.send(end)
     if end.code:
         sys.exit(end.code)
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    for other in _heeded():
+        signal.signal(other, _ignore)
     sys.exit(PREEMPTED)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Not SIG_IGN: Python tells of a signal that came just before that was set."""
 
 
 def _die_with(launcher: int) -> None:
