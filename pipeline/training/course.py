@@ -115,9 +115,8 @@ class Course:
                 if self.state.step:
                     self._save()
                     self.checkpoints.wait()
-                progress.say(
-                    f"train: stopped as asked, step {self.state.step:,} is saved; dvc repro goes on from there"
-                )
+                kept = f"step {self.state.step:,} is saved" if self.state.step else "before the first step"
+                progress.say(f"train: stopped as asked, {kept}; dvc repro goes on from there")
                 raise
 
     def _runs_out_of_memory(self, progress: Bar, pace: Pace) -> bool:
