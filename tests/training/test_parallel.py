@@ -69,8 +69,9 @@ def test_fast_sums_differ_by_rounding_alone(
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("ranks")
     alone, _ = trained(tokenized, elsewhere / "alone", 1, {})
-    for size, parallel in ((2, "ddp"), (2, "fsdp"), (4, "ddp"), (4, "fsdp")):
-        logged, _ = trained(tokenized, elsewhere / f"{size}-{parallel}", size, {"parallel": parallel})
+    for size, parallel, checkpointing in ((2, "ddp", True), (2, "fsdp", True), (4, "ddp", False), (4, "fsdp", False)):
+        hardware = {"parallel": parallel, "gradient_checkpointing": checkpointing}
+        logged, _ = trained(tokenized, elsewhere / f"{size}-{parallel}", size, hardware)
         assert logged.keys() == alone.keys()
         for name, value in logged.items():
             if name.endswith("/loss"):
