@@ -104,7 +104,8 @@ def shard(model: PreTrainedModel, world: World) -> PreTrainedModel:
     mesh = init_device_mesh(world.device.type, (world.size,))
     for layer in _layers(model):
         fully_shard(layer, mesh=mesh)
-    fully_shard(model, mesh=mesh)
+    # By default the root stays whole between forward and backward, and an evaluation has no backward.
+    fully_shard(model, mesh=mesh, reshard_after_forward=True)
     return model
 
 

@@ -32,7 +32,7 @@ from pipeline.training.optimizer import adamw
 from pipeline.training.parallel import Preempted
 from pipeline.training.train import train
 from pipeline.world import World
-from tests.training import memory
+from tests.training.own_memory import added
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +56,7 @@ def run(size: int, function: str, folder: Path, arguments: dict[str, Any]) -> An
     """The first rank's result, when all ranks have ended well."""
     ranks = start(size, function, folder, arguments)
     told = [rank.communicate(timeout=300)[1] for rank in ranks]
-    assert all(rank.returncode == 0 for rank in ranks), "\n".join(told)
+    assert all(rank.returncode == 0 for rank in ranks), f"{[rank.returncode for rank in ranks]}\n" + "\n".join(told)
     return torch.load(folder / "result.pt", weights_only=True)
 
 
@@ -150,7 +150,7 @@ def loading(params: Params, models: list[str]) -> list[int]:
         for folder in models:
             gc.collect()
             ctypes.CDLL(None).malloc_trim(0)  # else what was freed is given out again unseen
-            with memory.added() as most:
+            with added() as most:
                 model = place(pretrained(changed(params, {"parallel": "fsdp"}), folder), task, tokenizer, world)
                 for parameter in model.parameters():
                     held = parameter.to_local() if isinstance(parameter, DTensor) else parameter
