@@ -46,8 +46,8 @@ def skeleton(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> "P
     Raises:
         UserError: tokenizer and model do not fit.
     """
+    config = _config(params, task, encoder)
     with torch.device("meta"):
-        config = _config(params, task, encoder)
         model: PreTrainedModel = auto_class(task).from_config(config, dtype=torch.float32)
     return model
 

@@ -43,16 +43,18 @@ def store(folder: Path, kind: str, max_shard_size: str = "1GB", **sizes: Any) ->
     return str(folder)
 
 
-def test_shards_are_the_rows_of_the_whole_model(tokenized: Path, tiny_params: Params) -> None:
-    models = [
-        store(tokenized / f"{kind} {size}", kind, size, **sizes)
-        for kind, sizes in MODELS.items()
-        for size in ("1GB", "30KB")
-    ]
-    assert [len(list(Path(model).glob("*.safetensors"))) > 1 for model in models] == [False, True] * len(MODELS)
+@pytest.mark.parametrize(
+    ("ranks", "kinds"), [(2, [*MODELS]), (3, ["BertModel"])], ids=["in halves", "in thirds, which are not equal"]
+)
+def test_shards_are_the_rows_of_the_whole_model(
+    tokenized: Path, tiny_params: Params, ranks: int, kinds: list[str]
+) -> None:
+    models = [store(tokenized / kind, kind, "30KB", **MODELS[kind]) for kind in kinds]
+    assert all(len(list(Path(model).glob("*.safetensors"))) > 1 for model in models)
+    models.append(store(tokenized / "one file", "BertModel"))
     task = find(tiny_params.task).load(project.PREPARED)
     tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
-    for model, placed in run(2, "placed", tokenized, {"models": models}).items():
+    for model, placed in run(ranks, "placed", tokenized, {"models": models}).items():
         torch.manual_seed(0)
         whole = build(pretrained(tiny_params, model), task, tokenizer)
         tensors = dict([*whole.named_parameters(remove_duplicate=False), *whole.named_buffers()])
