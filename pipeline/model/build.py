@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 import transformers
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from pipeline.errors import UserError
 from pipeline.model.config import load_config
@@ -30,30 +31,65 @@ def build(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> "PreT
     Raises:
         UserError: tokenizer and model do not fit, or the weights are none of this model's.
     """
-    auto, (_, head) = auto_class(task), task.head()
-    config = load_config(params.model)
-    for key, value in head.items():
-        setattr(config, key, value)
-    adapt(config, encoder, pretrained=params.model.model_name_or_path is not None)
-    check_fit(config, encoder, params.tokenizer.max_seq_length)
-    model: PreTrainedModel
+    config = _config(params, task, encoder)
     if params.model.model_name_or_path is None:
-        model = auto.from_config(config)
+        model: PreTrainedModel = auto_class(task).from_config(config)
         return model
+    return from_weights(auto_class(task), params, config)
+
+
+def skeleton(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> "PreTrainedModel":
+    """The model of `build` on the meta device: all of its shapes and ties, and none of its numbers.
+
+    Nothing is drawn from torch's generator.
+
+    Raises:
+        UserError: tokenizer and model do not fit.
+    """
+    config = _config(params, task, encoder)
+    with torch.device("meta"):
+        model: PreTrainedModel = auto_class(task).from_config(config, dtype=torch.float32)
+    return model
+
+
+def from_weights(
+    kind: Any, params: Params, config: PreTrainedConfig, weights: dict[str, torch.Tensor] | None = None
+) -> "PreTrainedModel":
+    """A pretrained model, as transformers loads it.
+
+    Args:
+        kind: its class, or an Auto class where the weights are those of the files.
+        weights: what to take for the content of the model's files; None: what they hold.
+
+    Raises:
+        UserError: the weights are none of this model's.
+    """
+    assert params.model.model_name_or_path is not None, "only a pretrained model has weights"
     name = located(params.model.model_name_or_path, "model.model_name_or_path")
-    model, loaded = auto.from_pretrained(
-        name,
+    source: dict[str, Any] = {"use_safetensors": True, "revision": params.model.model_revision}
+    model, loaded = kind.from_pretrained(
+        name if weights is None else None,
         config=config,
-        revision=params.model.model_revision,
         trust_remote_code=False,
         dtype="float32",
-        use_safetensors=True,
         # A head for other labels is drawn anew; _check_loaded looks after the rest.
         ignore_mismatched_sizes=True,
         output_loading_info=True,
+        **(source if weights is None else {"state_dict": weights}),
     )
     _check_loaded(model, loaded, name)
-    return model
+    found: PreTrainedModel = model
+    return found
+
+
+def _config(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> PreTrainedConfig:
+    """The model's configuration, with the task's head and for this tokenizer."""
+    config = load_config(params.model)
+    for key, value in task.head()[1].items():
+        setattr(config, key, value)
+    adapt(config, encoder, pretrained=params.model.model_name_or_path is not None)
+    check_fit(config, encoder, params.tokenizer.max_seq_length)
+    return config
 
 
 def _check_loaded(model: "PreTrainedModel", loaded: dict[str, Any], name: str) -> None:

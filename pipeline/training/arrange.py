@@ -1,16 +1,21 @@
 """How a model is laid out over the ranks: whole on each, or in shards where it does not fit."""
 
+import itertools
 from collections.abc import Callable
 
 import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.errors import UserError
-from pipeline.params import Hardware
+from pipeline.model.build import build, skeleton
+from pipeline.model.weights import stored_weights
+from pipeline.params import Hardware, Params
+from pipeline.tasks.base import Task
+from pipeline.training.learner import fill
 from pipeline.training.parallel import Parallel, Replicas, Shards, Tree
 from pipeline.world import World
 
@@ -20,8 +25,35 @@ _BYTES_A_PARAMETER = 16
 _USABLE = 0.9
 
 
+def place(params: Params, task: Task, tokenizer: PreTrainedTokenizerBase, world: World) -> PreTrainedModel:
+    """The model to train, on this rank's device: whole, or in shards as `hardware.parallel` says.
+
+    Its numbers do not depend on the world. Pretrained shards are read from the files, each rank its own rows, so that
+    no rank ever holds the whole; a model from scratch is drawn whole on the host, and then cut.
+
+    Raises:
+        UserError: tokenizer and model do not fit, or the weights are none of this model's.
+    """
+    empty = skeleton(params, task, tokenizer)
+    if not is_sharded(empty, world, params.hardware):
+        model = build(params, task, tokenizer)
+        model.to(world.device)  # type: ignore[arg-type]
+        return model
+    if params.model.model_name_or_path is None:
+        return shard(build(params, task, tokenizer), world)
+    weights = stored_weights(params, empty)
+    if weights is None:
+        if world.rank == 0:
+            print("train: every rank reads the whole model: its weights are merged, split or tied while they are read")
+        return shard(build(params, task, tokenizer), world)
+    model = shard(empty, world).to_empty(device=world.device)
+    for name, tensor in itertools.chain(model.named_parameters(), model.named_buffers()):
+        fill(tensor, weights, name)
+    return model
+
+
 def arrange(model: PreTrainedModel, world: World, hardware: Hardware, stopping: Callable[[], bool]) -> Parallel:
-    """Lay the model out as `hardware.parallel` and `hardware.reduce` say.
+    """How the ranks compute with the model of `place`, as `hardware.reduce` says.
 
     Raises:
         UserError: exact sums over a number of ranks that is no power of two.
@@ -35,8 +67,7 @@ def arrange(model: PreTrainedModel, world: World, hardware: Hardware, stopping: 
         return Tree(model, model, world, stopping)
     if world.size == 1:
         return Replicas(model, model, world, stopping)
-    if is_sharded(model, world, hardware):
-        shard(model, world)
+    if isinstance(model, FSDPModule):
         return Shards(model, model, world, stopping)
     replica = DistributedDataParallel(
         model,
@@ -68,13 +99,14 @@ def is_sharded(model: nn.Module, world: World, hardware: Hardware) -> bool:
     return not fits
 
 
-def shard(model: nn.Module, world: World) -> None:
-    """Cut every parameter's rows over the ranks, in place: layer by layer, so that one layer at a time is whole."""
+def shard(model: PreTrainedModel, world: World) -> PreTrainedModel:
+    """Cut every parameter's rows over the ranks' devices, in place: layer by layer, so that one at a time is whole."""
     mesh = init_device_mesh(world.device.type, (world.size,))
     for layer in _layers(model):
         fully_shard(layer, mesh=mesh)
     # By default the root stays whole between forward and backward, and an evaluation has no backward.
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
+    return model
 
 
 def _layers(module: nn.Module) -> list[nn.Module]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
+from pipeline.model.weights import Weights
 from pipeline.training.pieces import Piece, Pieces
 
 _MODEL, _OPTIMIZER = "model.", "optimizer."
@@ -46,7 +47,7 @@ class Learner:
             if moments["exp_avg"] in stored_names:
                 state: dict[str, Tensor] = {key: torch.empty_like(parameter) for key in moments}
                 for key, stored in moments.items():
-                    _fill(state[key], saved, stored)
+                    fill(state[key], saved, stored)
                 step = saved.read(f"{_OPTIMIZER}{name}.step").to(parameter.device)
                 self.optimizer.state[parameter] = {"step": step, **state}
         self.scaler.load_state_dict(scale)
@@ -56,7 +57,7 @@ class Learner:
 def restore_model(model: PreTrainedModel, saved: Pieces) -> None:
     """Give a model the weights of a checkpoint."""
     for name, tensor in _weights(model):
-        _fill(tensor, saved, f"{_MODEL}{name}")
+        fill(tensor, saved, f"{_MODEL}{name}")
 
 
 def _weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
@@ -72,7 +73,9 @@ def _piece(tensor: Tensor) -> Piece:
     return Piece(tensor.to_local().detach(), _first_row(tensor), tensor.shape[0])
 
 
-def _fill(tensor: Tensor, saved: Pieces, name: str) -> None:
+@torch.no_grad()
+def fill(tensor: Tensor, saved: Pieces | Weights, name: str) -> None:
+    """Read what this rank holds of a tensor: all of it, or its rows."""
     assert saved.shape(name) == tuple(tensor.shape), f"{name}: {saved.shape(name)} saved, {tuple(tensor.shape)} here"
     if isinstance(tensor, DTensor):
         local, first = tensor.to_local(), _first_row(tensor)

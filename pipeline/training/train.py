@@ -12,12 +12,12 @@ from transformers import AutoTokenizer
 from pipeline import project
 from pipeline.data.store import Store
 from pipeline.errors import UserError
-from pipeline.model.build import auto_class, build
+from pipeline.model.build import auto_class
 from pipeline.model.export import export
 from pipeline.params import Params
 from pipeline.tasks import find
 from pipeline.tasks.base import Task
-from pipeline.training.arrange import arrange
+from pipeline.training.arrange import arrange, place
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.course import Course, Log, State
 from pipeline.training.learner import Learner, restore_model
@@ -44,7 +44,7 @@ def train(
     task = find(params.task).load(project.PREPARED)
     tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
     torch.manual_seed(params.train.seed)
-    model = build(params, task, tokenizer).to(world.device).train()  # type: ignore[arg-type]
+    model = place(params, task, tokenizer, world).train()
     if params.hardware.gradient_checkpointing:
         if not model.supports_gradient_checkpointing:
             raise UserError(

@@ -4,6 +4,8 @@ Each is one rank and runs the function in the folder; what it returns on the fir
 """
 
 import contextlib
+import ctypes
+import gc
 import itertools
 import json
 import os
@@ -20,18 +22,18 @@ from transformers import AutoTokenizer
 from pipeline import params_file, project
 from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
-from pipeline.model.build import build
-from pipeline.params import Hardware, Params
+from pipeline.params import Hardware, Model, Params
 from pipeline.tasks import find
 from pipeline.tasks.base import Batch, Task
 from pipeline.training import checkpoint
-from pipeline.training.arrange import arrange
+from pipeline.training.arrange import arrange, place
 from pipeline.training.learner import Learner
 from pipeline.training.loop import steps
 from pipeline.training.optimizer import adamw
 from pipeline.training.parallel import Preempted
 from pipeline.training.train import train
 from pipeline.world import World
+from tests.training.own_memory import added
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,13 +57,18 @@ def run(size: int, function: str, folder: Path, arguments: dict[str, Any]) -> An
     """The first rank's result, when all ranks have ended well."""
     ranks = start(size, function, folder, arguments)
     told = [rank.communicate(timeout=300)[1] for rank in ranks]
-    assert all(rank.returncode == 0 for rank in ranks), "\n".join(told)
+    assert all(rank.returncode == 0 for rank in ranks), f"{[rank.returncode for rank in ranks]}\n" + "\n".join(told)
     return torch.load(folder / "result.pt", weights_only=True)
 
 
 def changed(params: Params, hardware: dict[str, Any]) -> Params:
     """The params with other hardware."""
     return params.model_copy(update={"hardware": Hardware(**{**params.hardware.model_dump(), **hardware})})
+
+
+def pretrained(params: Params, folder: str) -> Params:
+    """The params with a model of a folder."""
+    return params.model_copy(update={"model": Model(config=None, model_name_or_path=folder)})
 
 
 def whole(model: torch.nn.Module) -> torch.Tensor:
@@ -92,8 +99,10 @@ def gradients(params: Params, kinds: list[str], parts: list[int]) -> dict[str, t
         for kind, count in itertools.product(kinds, parts):
             hardware = {"reduce": "exact"} if kind == "exact" else {"parallel": kind}
             torch.manual_seed(0)
-            model = build(params, task, AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")).train()
-            parallel = arrange(model, world, changed(params, hardware).hardware, lambda: False)
+            arranged = changed(params, hardware)
+            tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
+            model = place(arranged, task, tokenizer, world).train()
+            parallel = arrange(model, world, arranged.hardware, lambda: False)
             budgets = range(2000, 15, -1)
             indices = plan.indices(0)
             budget = next(b for b in budgets if len(parallel.cut(store.lengths, indices, b)) == count)
@@ -136,10 +145,41 @@ def training(
     return logged
 
 
+def placed(params: Params, models: list[str]) -> dict[str, dict[str, torch.Tensor]]:
+    """What ranks with shards hold of models in folders: all parameters and buffers, put together."""
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    task = find(params.task).load(project.PREPARED)
+    tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
+    with World.join(params.hardware, params.train.precision) as world:
+        for folder in models:
+            torch.manual_seed(0)
+            model = place(pretrained(changed(params, {"parallel": "fsdp"}), folder), task, tokenizer, world)
+            tensors = [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]
+            found[folder] = {name: t.full_tensor() if isinstance(t, DTensor) else t for name, t in tensors}
+    return found
+
+
+def loading(params: Params, models: list[str]) -> list[int]:
+    """Bytes of memory that each rank adds at most while it loads the last of these models, the others to warm up."""
+    task = find(params.task).load(project.PREPARED)
+    tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
+    with World.join(params.hardware, params.train.precision) as world:
+        for folder in models:
+            gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)  # else what was freed is given out again unseen
+            with added() as most:
+                model = place(pretrained(changed(params, {"parallel": "fsdp"}), folder), task, tokenizer, world)
+                for parameter in model.parameters():
+                    held = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+                    held.detach().mul_(1)  # a mapped page becomes the process's own when it is written
+            del model
+        return world.gather(most[0])
+
+
 if __name__ == "__main__":
     function, folder, arguments = sys.argv[1:]
     os.chdir(folder)
-    result = {"gradients": gradients, "training": training}[function](
+    result = {"gradients": gradients, "training": training, "placed": placed, "loading": loading}[function](
         params_file.read(project.PARAMS), **json.loads(arguments)
     )
     if os.environ["RANK"] == "0":
