@@ -16,13 +16,9 @@ from pipeline.model.weights import stored_weights
 from pipeline.params import Hardware, Params
 from pipeline.tasks.base import Task
 from pipeline.training.learner import fill
+from pipeline.training.memory import USABLE, estimate
 from pipeline.training.parallel import Parallel, Replicas, Shards, Tree
 from pipeline.world import World
-
-# Bytes a parameter: fp32 weight, gradient, and AdamW's two moments.
-_BYTES_A_PARAMETER = 16
-# Of a device's memory, what training may fill; the rest is the allocator's.
-_USABLE = 0.9
 
 
 def place(params: Params, task: Task, tokenizer: PreTrainedTokenizerBase, world: World) -> PreTrainedModel:
@@ -35,7 +31,7 @@ def place(params: Params, task: Task, tokenizer: PreTrainedTokenizerBase, world:
         UserError: tokenizer and model do not fit, or the weights are none of this model's.
     """
     empty = skeleton(params, task, tokenizer)
-    if not is_sharded(empty, world, params.hardware):
+    if not is_sharded(empty, world, params):
         model = build(params, task, tokenizer)
         model.to(world.device)  # type: ignore[arg-type]
         return model
@@ -80,8 +76,9 @@ def arrange(model: PreTrainedModel, world: World, hardware: Hardware, stopping: 
     return Replicas(model, replica, world, stopping)
 
 
-def is_sharded(model: nn.Module, world: World, hardware: Hardware) -> bool:
-    """Whether the parameters are cut over the ranks; `auto` cuts them where training state does not fit a device."""
+def is_sharded(model: PreTrainedModel, world: World, params: Params) -> bool:
+    """Whether the parameters are cut over the ranks; `auto` cuts them where training does not fit a device."""
+    hardware = params.hardware
     if world.size == 1 or hardware.reduce == "exact":
         return False
     if hardware.parallel != "auto":
@@ -89,12 +86,16 @@ def is_sharded(model: nn.Module, world: World, hardware: Hardware) -> bool:
     if world.device.type != "cuda":
         return False
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    needed, there = parameters * _BYTES_A_PARAMETER, torch.cuda.get_device_properties(world.device).total_memory
-    fits = needed <= there * _USABLE
+    tokens = hardware.micro_batch_tokens
+    tokens = params.tokenizer.max_seq_length if tokens == "auto" else tokens  # auto can do with one example
+    needed = estimate(model.config, parameters, tokens, params)
+    there = torch.cuda.get_device_properties(world.device).total_memory
+    fits = needed <= there * USABLE
     if world.rank == 0:
         print(
-            f"train: {parameters:,} parameters need {needed / 2**30:.1f} GiB with gradients and optimizer state; a "
-            f"device has {there / 2**30:.1f} GiB: {'every rank holds all (ddp)' if fits else 'sharded (fsdp)'}"
+            f"train: {parameters:,} parameters need about {needed / 2**30:.1f} GiB with gradients, optimizer state and "
+            f"the activations of {tokens:,} tokens; a device has {there / 2**30:.1f} GiB: "
+            + ("every rank holds all (ddp)" if fits else "sharded (fsdp)")
         )
     return not fits
 

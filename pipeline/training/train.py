@@ -44,7 +44,13 @@ def train(
     task = find(params.task).load(project.PREPARED)
     tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
     torch.manual_seed(params.train.seed)
-    model = place(params, task, tokenizer, world).train()
+    try:
+        model = place(params, task, tokenizer, world).train()
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            "The model does not fit the memory of the device.\n"
+            "Spread it over several with hardware.devices and hardware.parallel: fsdp, or take a smaller one."
+        ) from error
     if params.hardware.gradient_checkpointing:
         if not model.supports_gradient_checkpointing:
             raise UserError(
