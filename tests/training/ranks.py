@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,31 +32,42 @@ from pipeline.training.optimizer import adamw
 from pipeline.training.parallel import Preempted
 from pipeline.training.train import train
 from pipeline.world import World
+from tests.training.nursery import nursery
 from tests.training.own_memory import added
 
-ROOT = Path(__file__).parents[2]
+_SECONDS = 300.0  # that anything may take on a busy machine
 
 
-def start(size: int, function: str, folder: Path, arguments: dict[str, Any]) -> list[subprocess.Popen[str]]:
-    """Start the ranks of a world."""
+def start(size: int, function: str, folder: Path, arguments: dict[str, Any]) -> list[int]:
+    """Start the ranks of a world; their processes, whose words go to FOLDER/rank-N.log."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tests.training.ranks", function, str(folder), json.dumps(arguments)]
+    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
-        subprocess.Popen(
-            command, env={**os.environ, **shared, "RANK": str(rank)}, cwd=folder, stderr=subprocess.PIPE, text=True
+        nursery().start(
+            "tests.training.ranks",
+            [function, str(folder), json.dumps(arguments)],
+            folder,
+            folder / f"rank-{rank}.log",
+            {**os.environ, **shared, "RANK": str(rank)},
         )
         for rank in range(size)
     ]
 
 
+def ends(processes: list[int]) -> list[int]:
+    """The exit codes of ranks, when all have ended."""
+    return [nursery().wait(process, _SECONDS) for process in processes]
+
+
 def run(size: int, function: str, folder: Path, arguments: dict[str, Any]) -> Any:
     """The first rank's result, when all ranks have ended well."""
-    ranks = start(size, function, folder, arguments)
-    told = [rank.communicate(timeout=300)[1] for rank in ranks]
-    assert all(rank.returncode == 0 for rank in ranks), f"{[rank.returncode for rank in ranks]}\n" + "\n".join(told)
+    codes = ends(start(size, function, folder, arguments))
+    logs = [folder / f"rank-{rank}.log" for rank in range(size)]
+    assert codes == [0] * size, f"{codes}\n" + "\n".join(log.read_text() for log in logs)
+    for log in logs:
+        log.unlink()
     return torch.load(folder / "result.pt", weights_only=True)
 
 
