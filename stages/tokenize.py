@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from pipeline import project
 from pipeline.data import store
-from pipeline.model.origin import digests
+from pipeline.model import origin
 from pipeline.model.tokenizer import make_tokenizer
 from pipeline.params import Params
 from pipeline.progress import bar
@@ -29,8 +29,7 @@ def tokenize(params: Params) -> None:
         path = project.TOKENIZED / f"{split}.arrow"
         store.write(path, (task.encode(rows, tokenizer, max_seq_length) for rows in _tables(split)))
         cut[split] = store.Store(path).truncation()
-    # The content of a pretrained model: train runs again when this changes, and not for another file in data/models.
-    (project.TOKENIZED / "model.json").write_text(json.dumps(digests(params), indent=2) + "\n", encoding="utf-8")
+    origin.note(params)
     (project.TOKENIZED / "truncation.json").write_text(json.dumps(cut, indent=2) + "\n", encoding="utf-8")
 
 

@@ -2,7 +2,6 @@
 
 import math
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -72,11 +71,6 @@ def _fine_tuning(params: Params, found: Found, name: str) -> Params:
     found.why["train.learning_rate"] = found.why["train.num_train_epochs"] = "usual for a pretrained model"
     params = params.model_copy(update={"tokenizer": Tokenizer(max_seq_length=length), "train": train})
     found.notes += check(params, tasks.find(params.task))
-    if Path(name).is_absolute():
-        found.notes.append(
-            "the model's path holds on this machine only. To take it into the project:\n"
-            f"cp -r {shlex.quote(name)} {project.MODELS}/, then --model {project.MODELS / Path(name).name}"
-        )
     return params
 
 

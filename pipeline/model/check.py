@@ -1,15 +1,17 @@
 """What can be known of model and tokenizer before anything is computed."""
 
+import shlex
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedConfig
 
+from pipeline import project
 from pipeline.errors import UserError
 from pipeline.model.build import auto_class
 from pipeline.model.config import load_config
 from pipeline.model.fit import adapt, check_fit, check_length
-from pipeline.model.origin import named, reason
+from pipeline.model.origin import named, reason, unwatched
 from pipeline.model.tokenizer import load_tokenizer
 from pipeline.params import Params
 from pipeline.tasks.base import Task
@@ -65,6 +67,11 @@ def _warnings(params: Params) -> list[str]:
             "is lost unless both give the same ids. null takes the model's own."
         )
     for key, name, revision in named(params):
+        if name is not None and unwatched(name):
+            found.append(
+                f"{key}: DVC watches {project.MODELS}/ only, so that nothing runs again when {name} changes. Copy it "
+                f"there: cp -r {shlex.quote(name)} {project.MODELS}/, and name the copy."
+            )
         if name is not None and revision is None and not Path(name).expanduser().is_dir():
             found.append(f"{key} is a hub name without a revision: what it stands for can change any day.")
     return found

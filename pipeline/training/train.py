@@ -14,6 +14,7 @@ from pipeline.data.store import Store
 from pipeline.errors import UserError
 from pipeline.model.build import auto_class, build
 from pipeline.model.export import export
+from pipeline.model.origin import check_noted
 from pipeline.params import Params
 from pipeline.tasks import find
 from pipeline.tasks.base import Task
@@ -38,9 +39,10 @@ def train(
         stopping: whether this process was asked to stop: then the last whole step is saved, and Preempted raised.
 
     Raises:
-        UserError: the loss is not finite, or the params do not fit the model.
+        UserError: the loss is not finite, the params do not fit the model, or the model's folder has changed.
         Preempted: some rank was asked to stop.
     """
+    check_noted(params)
     task = find(params.task).load(project.PREPARED)
     tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
     torch.manual_seed(params.train.seed)

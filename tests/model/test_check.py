@@ -99,10 +99,10 @@ def test_a_hub_model_without_a_revision_is_a_warning(
 
 
 def test_a_pretrained_model_with_a_foreign_tokenizer_is_a_warning(exported: Path, folder: Path) -> None:
-    make_tokenizer(from_scratch(TINY_BERT), ["0123456789 " * 3]).save_pretrained(folder / "foreign")
-    foreign = Tokenizer(tokenizer_name="./foreign", max_seq_length=16)
+    make_tokenizer(from_scratch(TINY_BERT), ["0123456789 " * 3]).save_pretrained(folder / "data/models/foreign")
+    foreign = Tokenizer(tokenizer_name="data/models/foreign", max_seq_length=16)
     (warning,) = check(pretrained(exported).model_copy(update={"tokenizer": foreign}), TextClassification)
-    assert warning.startswith("tokenizer.tokenizer_name ./foreign replaces the tokenizer that")
+    assert warning.startswith("tokenizer.tokenizer_name data/models/foreign replaces the tokenizer that")
 
 
 def test_the_padding_id_is_that_of_the_tokenizer(exported: Path) -> None:

@@ -126,3 +126,9 @@ def test_max_steps_and_metric_loss(tokenized: Path, tiny_params: Params) -> None
     assert max(step for step, _ in logged) == 7
     assert json.loads(project.TRAIN_METRICS.read_text())["best_step"] == 7
     assert math.isfinite(logged[7, "validation/loss"])
+
+
+def test_a_model_folder_that_changed_after_tokenize_is_not_trained(tokenized: Path, tiny_params: Params) -> None:
+    (project.TOKENIZED / "model.json").write_text('{"model.model_name_or_path": "another digest"}')
+    with pytest.raises(UserError, match="changed since stage tokenize"):
+        run(tiny_params)
