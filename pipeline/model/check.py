@@ -2,19 +2,23 @@
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import PreTrainedConfig
 
 from pipeline import project
 from pipeline.errors import UserError
-from pipeline.model.build import auto_class
+from pipeline.model.build import auto_class, check_recomputing
 from pipeline.model.config import load_config
 from pipeline.model.fit import adapt, check_fit, check_length
 from pipeline.model.origin import named, reason, unwatched
 from pipeline.model.tokenizer import load_tokenizer
 from pipeline.params import Params
 from pipeline.tasks.base import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _HIGH_FOR_PRETRAINED = 5e-4
 
@@ -35,21 +39,27 @@ def check(params: Params, task: type[Task]) -> list[str]:
         check_fit(config, encoder, params.tokenizer.max_seq_length)
     else:
         check_length(config, params.tokenizer.max_seq_length)
-    _build_empty(config, task)
+    if params.model.model_name_or_path is None and config.is_encoder_decoder:
+        raise UserError(
+            f"params.yaml: model.config.model_type: {config.model_type} has an encoder and a decoder, which cannot be "
+            f"used from scratch for {params.task}.\nTake one that has either: bert, modernbert, deberta-v2, gpt2, llama."
+        )
+    check_recomputing(_build_empty(config, task), params.hardware)
     return _warnings(params)
 
 
-def _build_empty(config: PreTrainedConfig, task: type[Task]) -> None:
+def _build_empty(config: PreTrainedConfig, task: type[Task]) -> "PreTrainedModel":
     """Build the model without memory: what its configuration makes impossible shows here."""
     auto = auto_class(task(("a", "b")))
     try:
         with torch.device("meta"):
-            auto.from_config(config)
+            model: PreTrainedModel = auto.from_config(config)
     except Exception as error:  # the user's values reach into every line of the model's code
         why = reason(error)
         if why.startswith("Unrecognized configuration class"):
             why = f"transformers has no {auto.__name__} of it"
         raise UserError(f"params.yaml: this {config.model_type} model cannot be built: {why}") from error
+    return model
 
 
 def _warnings(params: Params) -> list[str]:

@@ -11,8 +11,7 @@ from transformers import AutoTokenizer
 
 from pipeline import project
 from pipeline.data.store import Store
-from pipeline.errors import UserError
-from pipeline.model.build import auto_class, build
+from pipeline.model.build import auto_class, build, check_recomputing
 from pipeline.model.export import export
 from pipeline.model.origin import check_noted
 from pipeline.params import Params
@@ -47,11 +46,8 @@ def train(
     tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
     torch.manual_seed(params.train.seed)
     model = build(params, task, tokenizer).to(world.device).train()  # type: ignore[arg-type]
+    check_recomputing(model, params.hardware)
     if params.hardware.gradient_checkpointing:
-        if not model.supports_gradient_checkpointing:
-            raise UserError(
-                f"hardware.gradient_checkpointing: a {model.config.model_type} model cannot do it. Set it to false."
-            )
         model.activation_checkpointing_enable({"use_reentrant": False})
     parallel = arrange(model, world, params.hardware, stopping)
     scaler = torch.amp.GradScaler(world.device.type, enabled=params.train.precision == "fp16")
