@@ -42,7 +42,7 @@ def check(params: Params, task: type[Task]) -> list[str]:
     if params.model.model_name_or_path is None and config.is_encoder_decoder:
         raise UserError(
             f"params.yaml: model.config.model_type: {config.model_type} has an encoder and a decoder, which cannot be "
-            f"used from scratch for {params.task}.\nTake one that has either: bert, modernbert, deberta-v2, gpt2, llama."
+            f"used from scratch for {params.task}.\nTake one that has either: bert, modernbert, gpt2, llama, ..."
         )
     check_recomputing(_build_empty(config, task), params.hardware)
     return _warnings(params)
@@ -69,7 +69,7 @@ def _warnings(params: Params) -> list[str]:
     if model is not None and params.train.learning_rate > _HIGH_FOR_PRETRAINED:
         found.append(
             f"train.learning_rate {params.train.learning_rate:g} is high for a pretrained model and may wipe out "
-            "what it knows; 2e-5 to 5e-5 is usual."
+            "what it knows; 2e-5 to 5e-5 is usual, 2e-4 for a small one."
         )
     if model is not None and tokenizer not in (None, model):
         found.append(
