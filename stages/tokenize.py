@@ -1,12 +1,11 @@
 """Encode the prepared rows into the token store, and count what max_seq_length cuts off."""
 
-import json
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import project
+from pipeline import json_file, project
 from pipeline.data import store
 from pipeline.model import origin
 from pipeline.model.tokenizer import make_tokenizer
@@ -30,7 +29,7 @@ def tokenize(params: Params) -> None:
         store.write(path, (task.encode(rows, tokenizer, max_seq_length) for rows in _tables(split)))
         cut[split] = store.Store(path).truncation()
     origin.note(params)
-    (project.TOKENIZED / "truncation.json").write_text(json.dumps(cut, indent=2) + "\n", encoding="utf-8")
+    json_file.write(project.TOKENIZED / "truncation.json", cut)
 
 
 def _tables(split: str) -> Iterator[pa.Table]:

@@ -10,7 +10,18 @@ ROOT = Path(__file__).parents[1]
 
 # From the bottom up. A layer is a module or folder of pipeline/ (`base`: the single modules that everybody may know),
 # or stages/. Each may import itself and what stands below it.
-BASE = {"errors", "project", "digest", "environment", "params", "params_file", "yaml_file", "dag", "progress"}
+BASE = {
+    "errors",
+    "project",
+    "digest",
+    "environment",
+    "json_file",
+    "params",
+    "params_file",
+    "yaml_file",
+    "dag",
+    "progress",
+}
 ORDER = ["base", "data", "tasks", "model", "world", "evaluation", "training"]
 # Those beside the order, and what they may know.
 BESIDE = {

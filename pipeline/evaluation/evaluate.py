@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from pipeline import digest, project
+from pipeline import digest, json_file, project
 from pipeline.data.store import Store
 from pipeline.evaluation import figures, matrix, report
 from pipeline.evaluation.look import Drawing
@@ -70,8 +70,8 @@ def evaluate(params: Params, world: World) -> dict[str, Any]:
         digests={path.as_posix(): digest.of_folder(path) for path in _LINEAGE},
         device=world.describe(),
     )
-    _write_json(project.RESULTS, metrics)
-    _write_json(project.EVALUATION_METRICS, compared(metrics))
+    json_file.write(project.RESULTS, metrics)
+    json_file.write(project.EVALUATION_METRICS, compared(metrics))
     _write_confusions(predictions["test"], task.labels)
     report.write(findings, project.REPORTS)
     return metrics
@@ -144,11 +144,6 @@ def _drawn_data(
 def _read_json(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return values
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _write_confusions(predictions: Predictions, labels: Sequence[str]) -> None:

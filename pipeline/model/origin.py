@@ -6,7 +6,7 @@ from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
 
-from pipeline import digest, project
+from pipeline import digest, json_file, project
 from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Params
 
@@ -83,7 +83,7 @@ def unwatched(name: str) -> bool:
 
 def note(params: Params) -> None:
     """Note beside the tokens what they were made for: train runs again when that changes, and for nothing else."""
-    (project.TOKENIZED / _NOTED).write_text(json.dumps(digests(params), indent=2) + "\n", encoding="utf-8")
+    json_file.write(project.TOKENIZED / _NOTED, digests(params))
 
 
 def check_noted(params: Params) -> None:

@@ -1,7 +1,6 @@
 """Training, from the stores to the exported model: the loop's caller, in the order in which things happen."""
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from pipeline import project
+from pipeline import json_file, project
 from pipeline.data.store import Store
 from pipeline.model.build import auto_class, build, check_recomputing
 from pipeline.model.export import export
@@ -99,8 +98,7 @@ def _write_results(state: State, params: Params) -> None:
         "train": {"loss": state.train_curve[-1]["loss"]},
         "validation": {name: value for name, value in best.items() if name != "step"},
     }
-    project.TRAIN_METRICS.parent.mkdir(parents=True, exist_ok=True)
-    project.TRAIN_METRICS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    json_file.write(project.TRAIN_METRICS, result)
     _write_curve(project.TRAIN_CURVE, state.train_curve)
     _write_curve(project.VALIDATION_CURVE, state.validation_curve)
 
@@ -108,6 +106,6 @@ def _write_results(state: State, params: Params) -> None:
 def _write_curve(path: Path, points: list[dict[str, float]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, points[0])
+        writer = csv.DictWriter(file, points[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(points)

@@ -75,6 +75,7 @@ def test_training_learns_and_exports_the_best_step(tokenized: Path, tiny_params:
     curve = list(csv.DictReader(project.VALIDATION_CURVE.read_text().splitlines()))
     best = max(curve, key=lambda point: float(point["accuracy"]))
     assert [int(point["step"]) for point in curve] == [13, 26, 39]
+    assert b"\r" not in project.VALIDATION_CURVE.read_bytes()
     assert result["best_step"] == int(best["step"])
     assert result["validation"]["accuracy"] == float(best["accuracy"]) > 0.7
     assert result["steps"] == 39
