@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 
 from pipeline import project, tasks
 from pipeline.data.batches import micro_batches
-from pipeline.errors import UserError, did_you_mean
+from pipeline.errors import UserError, did_you_mean, first_line
 from pipeline.model import export
 from pipeline.params import Hardware
 from pipeline.serving import card
@@ -60,9 +60,8 @@ class Predictor:
             model = export.load(folder, task).to(world.device)  # type: ignore[arg-type]
             tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            first = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(
-                f"{folder}: the model cannot be loaded: {first}\n"
+                f"{folder}: the model cannot be loaded: {first_line(error)}\n"
                 "A file of it is missing or damaged; the last good one comes back with: dvc checkout"
             ) from error
         return cls(found, task, model, tokenizer, world, hardware.forward_tokens)
