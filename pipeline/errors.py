@@ -1,4 +1,4 @@
-"""Errors that a person can mend, and the nearest name to a mistyped one."""
+"""Errors that a person can mend, the first line of other errors, and the nearest name to a mistyped one."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -10,6 +10,11 @@ class UserError(Exception):
     The message is one to three lines: what is wrong, where (file, row or line, column or key),
     and what to do. It is shown without a traceback.
     """
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what a library says, or the name of its error if it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ from pipeline.errors import UserError, did_you_mean
 from pipeline.model.check import check as check_model
 from pipeline.params import Params
 from pipeline.tasks import find
+from pipeline.tracking.store import tracking_uri
 from stages.run import main
 
 _ROWS = 50_000
@@ -13,10 +14,11 @@ _ROWS_OF_THE_EMBEDDED = 200
 
 
 def check(params: Params) -> None:
-    """Check the params, the heads of the data files, and the fit of tokenizer, model and lengths.
+    """Check the params, the tracking URI, the heads of the data files, and the fit of tokenizer, model and lengths.
 
     What it writes never changes, so that a change of one section re-runs only the stages that depend on it.
     """
+    tracking_uri()
     task = find(params.task)
     metric = params.train.metric_for_best_model
     if metric not in (*task.score_names, "loss"):

@@ -1,5 +1,7 @@
 """Judge the best model on the test rows, write the report, and add the scores to the MLflow run that made it."""
 
+from pathlib import Path
+
 import pyarrow.parquet as pq
 
 from pipeline import dag, digest, project
@@ -7,12 +9,14 @@ from pipeline.evaluation import evaluate as evaluation
 from pipeline.evaluation.verdict import headline
 from pipeline.params import Params
 from pipeline.tracking.run import Run
+from pipeline.training import checkpoint, leftovers
 from pipeline.world import World
 from stages.run import main
 
 
 def evaluate(params: Params) -> None:
     """Write metrics/evaluation.json, the confusion matrix and the report."""
+    _clear_checkpoints(params)
     world = World.start(params.hardware, params.train.precision)
     model = digest.of_folder(project.BEST_MODEL)
     with Run.of_model(params, model, inputs=dag.inputs("evaluate"), device=world.describe()) as run:
@@ -24,6 +28,12 @@ def evaluate(params: Params) -> None:
         run.artifact(project.EVALUATION_METRICS, "metrics")
         run.artifacts(project.REPORTS, "report")
     print(f"evaluate: {headline(metrics)}")
+
+
+def _clear_checkpoints(params: Params) -> None:
+    """Remove those of the training, whose results DVC has recorded by now."""
+    folder = Path(params.hardware.checkpoint_dir) if params.hardware.checkpoint_dir else None
+    leftovers.clear(checkpoint.fingerprint(params, dag.inputs("train")), dag.locked("train"), folder)
 
 
 if __name__ == "__main__":

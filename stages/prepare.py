@@ -1,10 +1,8 @@
 """Read the rows, cut the splits that are missing, and take leaked rows out of training."""
 
-import json
-
 import pyarrow.parquet as pq
 
-from pipeline import project
+from pipeline import json_file, project
 from pipeline.data import sources, splits
 from pipeline.data.audit import audit
 from pipeline.params import Params
@@ -22,8 +20,7 @@ def prepare(params: Params) -> None:
     for split, table in rows.items():
         pq.write_table(table, project.PREPARED / f"{split}.parquet")
     task.save(project.PREPARED)
-    text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
-    (project.PREPARED / "audit.json").write_text(text, encoding="utf-8", newline="\n")
+    json_file.write(project.PREPARED / "audit.json", found)
 
     counts = ", ".join(f"{split} {len(table):,}" for split, table in rows.items())
     print(f"prepare: {counts} rows, {len(task.labels):,} labels")

@@ -15,6 +15,11 @@ from pipeline.params import Params
 
 _INTERRUPTED, _TERMINATED = 130, 143
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+# DVC keeps what is written to metrics/ for a repro, but a checkout leaves it out.
+_WAY_BACK = (
+    "To have the last good results back, undo the change and run dvc repro. "
+    "With the change, dvc checkout brings back all but metrics/."
+)
 
 
 def main(stage: Callable[[Params], None]) -> None:
@@ -23,7 +28,13 @@ def main(stage: Callable[[Params], None]) -> None:
     parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=stage.__doc__)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error (or REPRISE_DEBUG=1)")
     debug = parser.parse_args().debug or os.environ.get("REPRISE_DEBUG") == "1"
-    signal.signal(signal.SIGTERM, _terminate)
+    again = f"dvc repro {'goes on from the last checkpoint' if name == 'train' else 'runs the stage anew'}"
+
+    def terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
+        print(f"{name}: terminated; {again}", file=sys.stderr)
+        sys.exit(_TERMINATED)
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         stage(params_file.read(project.PARAMS))
     except UserError as error:
@@ -31,18 +42,13 @@ def main(stage: Callable[[Params], None]) -> None:
             raise
         print(f"{name}: {error}", file=sys.stderr)
         if name != "check":
-            print("The outputs of the last good run come back with: dvc checkout", file=sys.stderr)
+            print(_WAY_BACK, file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         if debug or error.errno not in _FULL:
             raise
-        print(f"{name}: {error.strerror}. Free some, then run dvc repro again.", file=sys.stderr)
+        print(f"{name}: {error.strerror}. Free some; then {again}.", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; dvc repro goes on from the last checkpoint", file=sys.stderr)
+        print(f"{name}: interrupted; {again}", file=sys.stderr)
         sys.exit(_INTERRUPTED)
-
-
-def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
-    print("terminated; dvc repro goes on from the last checkpoint", file=sys.stderr)
-    sys.exit(_TERMINATED)

@@ -1,14 +1,13 @@
 """Encode the prepared rows into the token store, and count what max_seq_length cuts off."""
 
-import json
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import project
+from pipeline import json_file, project
 from pipeline.data import store
-from pipeline.model.origin import digests
+from pipeline.model import origin
 from pipeline.model.tokenizer import make_tokenizer
 from pipeline.params import Params
 from pipeline.progress import bar
@@ -29,9 +28,8 @@ def tokenize(params: Params) -> None:
         path = project.TOKENIZED / f"{split}.arrow"
         store.write(path, (task.encode(rows, tokenizer, max_seq_length) for rows in _tables(split)))
         cut[split] = store.Store(path).truncation()
-    # The content of a pretrained model: train runs again when this changes, and not for another file in data/models.
-    (project.TOKENIZED / "model.json").write_text(json.dumps(digests(params), indent=2) + "\n", encoding="utf-8")
-    (project.TOKENIZED / "truncation.json").write_text(json.dumps(cut, indent=2) + "\n", encoding="utf-8")
+    origin.note(params)
+    json_file.write(project.TOKENIZED / "truncation.json", cut)
 
 
 def _tables(split: str) -> Iterator[pa.Table]:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from pipeline import dag, digest, progress, project
 from pipeline.params import Params
 from pipeline.tracking.run import Run
-from pipeline.training import checkpoint, devices, launch, signals
+from pipeline.training import checkpoint, devices, launch, leftovers, signals
 from pipeline.training import train as training
 from pipeline.world import World
 from stages.run import main
@@ -32,7 +32,11 @@ def work(params: Params) -> None:
             others = checkpoint.Checkpoints(checkpoint.folder_of(mark, folder), limit)
             training.train(params, world, others, lambda step, metrics: None, stopping)
             return
+        if line := leftovers.others(mark, folder):
+            print(f"train: {line}")
         with checkpoint.hold(mark, limit, folder) as checkpoints:
+            if checkpoints.recorded(dag.locked("train")):  # this is a forced re-run
+                checkpoints.clear()
             _first(params, world, checkpoints, inputs, stopping)
 
 
@@ -52,7 +56,10 @@ def _first(
         run.artifact(project.TRAIN_METRICS, "metrics")
         run.model(project.BEST_MODEL)
         run.link_model(digest.of_folder(project.BEST_MODEL))
-    checkpoints.clear()
+    if dag.has_recorded("train"):  # a forced re-run, after which evaluate need not run
+        checkpoints.clear()
+    else:
+        checkpoints.finish(dag.locked("train"))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline import dag
 from pipeline.params import OUTSIDE_THE_EXPERIMENT, Params
 from tests.conftest import REPOSITORY
 
@@ -83,3 +84,26 @@ def test_dependencies_exist() -> None:
     for stage in STAGES.values():
         for dep in stage["deps"]:
             assert dep in outs or (REPOSITORY / dep).exists(), dep
+
+
+LOCK = """
+stages:
+  train:
+    outs:
+    - path: models/best
+      md5: 0.dir
+    - path: train.csv
+      md5: 9a0364b9e99bb480dd25e1f0284c8555
+"""
+
+
+def test_the_lock_file_tells_whether_the_results_are_recorded(folder: Path) -> None:
+    nothing = dag.locked("train")
+    assert not dag.has_recorded("train")
+    (folder / "dvc.lock").write_text(LOCK)
+    assert dag.locked("evaluate") == nothing != dag.locked("train")
+    assert not dag.has_recorded("train"), "there are no results"
+    (folder / "train.csv").write_text("content")
+    assert dag.has_recorded("train")
+    (folder / "train.csv").write_text("other content")
+    assert not dag.has_recorded("train")

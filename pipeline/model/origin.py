@@ -1,14 +1,17 @@
 """Where a model and a tokenizer come from: a folder or the hub, and what they are by content."""
 
+import json
+import os
 from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
 
-from pipeline import digest, project
+from pipeline import digest, json_file, project
 from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Params
 
 _MAX_REASON = 200
+_NOTED = "model.json"
 
 
 def named(params: Params) -> tuple[tuple[str, str | None, str | None], ...]:
@@ -62,10 +65,34 @@ def reason(error: Exception) -> str:
 
 
 def digests(params: Params) -> dict[str, str]:
-    """What the weights and the tokenizer are, by content: digests of local folders, the commits of hub models."""
+    """What the weights and the tokenizer are: digests of local folders by content, hub models by name and revision."""
     found = {}
     for key, name, revision in named(params):
         if name is not None:
             folder = Path(name).expanduser()
             found[key] = digest.of_folder(folder) if folder.is_dir() else f"{name}@{revision}"
     return found
+
+
+def unwatched(name: str) -> bool:
+    """Whether the name is a folder that DVC does not see change, since it lies outside data/models."""
+    # Not resolved: what lies below data/models may be a link to another disk, or into DVC's cache.
+    inside = Path(os.path.abspath(Path(name).expanduser())).is_relative_to(Path.cwd() / project.MODELS)  # noqa: PTH100
+    return Path(name).expanduser().is_dir() and not inside
+
+
+def note(params: Params) -> None:
+    """Note beside the tokens what they were made for: train runs again when that changes, and for nothing else."""
+    json_file.write(project.TOKENIZED / _NOTED, digests(params))
+
+
+def check_noted(params: Params) -> None:
+    """Raise a UserError if a folder has changed since the tokens were made for it: DVC's record would name the old."""
+    noted = json.loads((project.TOKENIZED / _NOTED).read_text(encoding="utf-8"))
+    now = digests(params)
+    for key, name, _ in named(params):
+        if noted.get(key) != now.get(key):
+            raise UserError(
+                f"{key}: {name} has changed since stage tokenize used it, and DVC watches {project.MODELS}/ only.\n"
+                f"Run dvc repro -sf tokenize, then dvc repro. Better: copy it to {project.MODELS}/, and name the copy."
+            )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,8 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 
 from pipeline import project, tasks
 from pipeline.data.batches import micro_batches
-from pipeline.errors import UserError, did_you_mean
+from pipeline.data.store import Store
+from pipeline.errors import UserError, did_you_mean, first_line
 from pipeline.model import export
 from pipeline.params import Hardware
 from pipeline.serving import card
@@ -60,9 +61,8 @@ class Predictor:
             model = export.load(folder, task).to(world.device)  # type: ignore[arg-type]
             tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            first = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(
-                f"{folder}: the model cannot be loaded: {first}\n"
+                f"{folder}: the model cannot be loaded: {first_line(error)}\n"
                 "A file of it is missing or damaged; the last good one comes back with: dvc checkout"
             ) from error
         return cls(found, task, model, tokenizer, world, hardware.forward_tokens)
@@ -89,29 +89,15 @@ class Predictor:
         # Nobody knows the labels; a place is kept for them, since examples have one.
         columns["label"] = pa.array(np.zeros(len(texts), np.int32))
         encoded = self.task.encode(pa.table(columns), self._tokenizer, self.card.max_seq_length)
-        return self._forward(_arrays(encoded))
+        return self._forward(Store(encoded))
 
-    def _forward(self, examples: dict[str, Any]) -> list[Answer]:
-        lengths = examples["length"]
-        answers: list[Answer] = [{}] * len(lengths)
+    def _forward(self, examples: Store) -> list[Answer]:
+        answers: list[Answer] = [{}] * len(examples)
         with torch.inference_mode():
-            for indices in micro_batches(lengths, np.arange(len(lengths)), self._micro_batch_tokens):
-                part = {
-                    name: column[indices] if isinstance(column, np.ndarray) else [column[index] for index in indices]
-                    for name, column in examples.items()
-                }
-                batch = self.task.collate(part, self._model.config.pad_token_id).to(self._world.device)
+            for indices in micro_batches(examples.lengths, np.arange(len(examples)), self._micro_batch_tokens):
+                chosen = examples.examples(indices)
+                batch = self.task.collate(chosen, self._model.config.pad_token_id).to(self._world.device)
                 logits = self._model(**batch.inputs).logits
                 for index, answer in zip(indices.tolist(), self.task.answers(logits), strict=True):
                     answers[index] = answer
         return answers
-
-
-def _arrays(table: pa.Table) -> dict[str, Any]:
-    """Encoded examples as `Task.collate` takes them: a list of arrays for lists, an array for numbers."""
-    return {
-        name: [np.asarray(value) for value in table[name].to_pylist()]
-        if pa.types.is_list(table[name].type)
-        else table[name].to_numpy()
-        for name in table.column_names
-    }

@@ -9,15 +9,13 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
-from pipeline.data.rows import label_column, label_names, require_columns, text_column, where
+from pipeline.data.rows import TEXT_COLUMNS, label_column, label_names, require_columns, text_column, texts_of, where
 from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Data
 from pipeline.tasks.base import Batch, Predictions, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-_TEXT_COLUMNS = ("text", "text_pair")
 
 
 @final
@@ -60,17 +58,17 @@ class TextClassification(Task):
     def rows(self, table: pa.Table, data: Data) -> pa.Table:
         ids = {name: place for place, name in enumerate(self.labels)}
         columns = {"id": table["id"]}
-        for name, source in zip(_TEXT_COLUMNS, data.text_column_names, strict=False):
+        for name, source in zip(TEXT_COLUMNS, data.text_column_names, strict=False):
             columns[name] = text_column(table, source)
         names = label_column(table, data.label_column_name)
         columns["label"] = pa.array([ids[name] for name in names], pa.int32())
         return pa.table(columns)
 
     def texts(self, rows: pa.Table) -> list[str]:
-        return [text for column in _text_columns(rows) for text in column]
+        return [text for column in texts_of(rows) for text in column]
 
     def encode(self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", max_seq_length: int) -> pa.Table:
-        texts = _text_columns(rows)
+        texts = texts_of(rows)
         kept = tokenizer(*texts, return_attention_mask=False, verbose=False)
         full_length = np.fromiter((len(ids) for ids in kept["input_ids"]), np.int32, len(rows))
         if too_long := np.flatnonzero(full_length > max_seq_length).tolist():
@@ -184,12 +182,8 @@ class TextClassification(Task):
         return found
 
 
-def _text_columns(rows: pa.Table) -> list[list[str]]:
-    return [rows[name].to_pylist() for name in _TEXT_COLUMNS if name in rows.column_names]
-
-
 def _joined(rows: pa.Table) -> list[str]:
-    return [" ".join(texts) for texts in zip(*_text_columns(rows), strict=True)]
+    return [" ".join(texts) for texts in zip(*texts_of(rows), strict=True)]
 
 
 TASK = TextClassification

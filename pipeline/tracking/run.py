@@ -207,8 +207,10 @@ class Run:
                 resume_logging=self._before is not None,
                 tracking_uri=self._sender.uri,
             )
-        # Whatever a container hides from psutil: it may not end a training.
         except Exception as error:
+            # Where a container hides its network or disks, psutil returns None to MLflow.
+            if not (store.is_foreign(error) or isinstance(error, AttributeError)):
+                raise
             say(f"No system metrics: {store.first_line(error)}")
             return
         self._monitor.start()

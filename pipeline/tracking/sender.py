@@ -55,8 +55,9 @@ class Sender:
         assert self._client is not None
         try:
             request(self._client, self._run_id)
-        # Whatever the driver of a database or of a storage raises: none of it may end a training.
         except Exception as error:
+            if not store.is_foreign(error):
+                raise
             self._lost.update(worth)
             if (reason := store.refusal(error)) is not None:
                 say(f"MLflow refused {_counted(worth)}: {reason}")
@@ -83,8 +84,9 @@ class Sender:
                     if lost:
                         self._client.set_tag(self._run_id, "reprise.lost", lost)
                     self._client.set_terminated(self._run_id, status)
-            # As in send.
             except Exception as error:
+                if not store.is_foreign(error):
+                    raise
                 say(f"MLflow was not told that run {self._run_id} is {status}. ({store.deepest_line(error)})")
         if lost:
             say(f"Not in MLflow: {lost}.")

@@ -25,6 +25,9 @@ _SQLITE = "sqlite:///"
 _CONNECT_SECONDS = 5.0
 # What they say at INFO and WARNING (each migration, each retry) would bury the one line that we print.
 _NOISY = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.tracking", "urllib3.connectionpool")
+# Named, not imported: MLflow wraps what requests and databases raise, but not what the drivers of storages do.
+_FOREIGN = {"mlflow", "requests", "urllib3", "sqlalchemy", "psutil"}
+_FOREIGN |= {"boto3", "botocore", "s3transfer", "google", "azure", "databricks"}
 
 
 class Unreachable(Exception):
@@ -233,6 +236,12 @@ def find_experiment(name: str) -> str | None:
     else:
         return None if found is None else str(found.experiment_id)
     raise UserError(f"MLflow at {shown()} does not answer. ({reason})")
+
+
+def is_foreign(error: Exception) -> bool:
+    """Whether MLflow, its way to the store, or the system raised it; if not, it is a fault of ours."""
+    packages = {parent.__module__.partition(".")[0] for parent in type(error).__mro__}
+    return isinstance(error, OSError) or not packages.isdisjoint(_FOREIGN)
 
 
 def refusal(error: Exception) -> str | None:

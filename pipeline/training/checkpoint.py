@@ -6,18 +6,17 @@ checksums, for only that catches a flipped bit. The ranks find each other's file
 those belong to the training, which goes on meanwhile.
 """
 
-import fcntl
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
@@ -25,10 +24,11 @@ from pipeline import dag, digest, project
 from pipeline.errors import UserError
 from pipeline.model import origin
 from pipeline.params import Params
+from pipeline.training.folder_lock import locked as locked_folder
 from pipeline.training.pieces import SUFFIX, Piece, Pieces, write
 
-_STATE, _MANIFEST, _LOCK = "state.json", "manifest.json", "lock"
-_RUN, _TOKENS = "run_id", "micro_batch_tokens.json"
+_STATE, _MANIFEST = "state.json", "manifest.json"
+_RUN, _TOKENS, _FINISHED = "run_id", "micro_batch_tokens.json", "finished"
 _UNFINISHED, _DIGITS = "unfinished", 8
 _PATIENCE, _LAST_PATIENCE, _POLL = 600.0, 5.0, 0.05  # seconds
 
@@ -71,10 +71,7 @@ def hold(mark: str, save_total_limit: int, folder: Path | None = None) -> Iterat
         UserError: another process trains the same experiment.
     """
     folder = folder_of(mark, folder)
-    with _lock(folder / _LOCK) as lock:  # the kernel frees it, however this process ends
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
-        lock.flush()
+    with locked_folder(folder):
         for left in folder.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         checkpoints = Checkpoints(folder, save_total_limit)
@@ -88,8 +85,6 @@ def hold(mark: str, save_total_limit: int, folder: Path | None = None) -> Iterat
             except (OSError, UserError) as lost:
                 error.add_note(f"The checkpoint that was being written is lost: {lost}")
             raise
-        finally:
-            _leave(folder)
 
 
 @dataclass
@@ -195,7 +190,7 @@ class Checkpoints:
     @run_id.setter
     def run_id(self, run_id: str | None) -> None:
         if run_id is not None:
-            (self.folder / _RUN).write_text(run_id, encoding="utf-8")
+            self._note(_RUN, run_id)
 
     def kept_tokens(self, asked: int | str) -> int | None:
         """The micro-batch that was found to fit when `asked` was asked for; that itself, if it is a number.
@@ -212,17 +207,35 @@ class Checkpoints:
 
     def keep_tokens(self, asked: int | str, tokens: int) -> None:
         """Have a resumed training use the same micro-batches."""
-        unnamed = self.folder / f"{_UNFINISHED}-{_TOKENS}.{os.getpid()}"
-        unnamed.write_text(json.dumps({"asked": asked, "tokens": tokens}), encoding="utf-8")
-        unnamed.rename(self.folder / _TOKENS)
+        self._note(_TOKENS, json.dumps({"asked": asked, "tokens": tokens}))
+
+    def finish(self, locked: str) -> None:
+        """Note that the training has written its results. They are lost if DVC is killed before it records them.
+
+        Args:
+            locked: what DVC has recorded of the stage before (`dag.locked`).
+        """
+        self.wait()
+        self._note(_FINISHED, locked)
+
+    def recorded(self, locked: str) -> bool:
+        """Whether DVC has recorded the results since the training was finished, so that nothing here is needed."""
+        with suppress(FileNotFoundError):
+            return (self.folder / _FINISHED).read_text(encoding="utf-8") != locked
+        return False
 
     def clear(self) -> None:
-        """Remove all checkpoints: the training has succeeded. Newest first: what is left has its best step still."""
+        """Remove all checkpoints: their results are safe. Newest first: what is left has its best step still."""
         self.wait()
         for step in reversed(self.steps()):
             self._remove(step)
-        for note in (_RUN, _TOKENS):
+        for note in (_RUN, _TOKENS, _FINISHED):
             (self.folder / note).unlink(missing_ok=True)
+
+    def _note(self, name: str, text: str) -> None:
+        unnamed = self.folder / f"{_UNFINISHED}-{name}.{os.getpid()}"
+        unnamed.write_text(text, encoding="utf-8")
+        unnamed.rename(self.folder / name)
 
     def _at(self, step: int) -> Path:
         return self.folder / f"step-{step:0{_DIGITS}d}"
@@ -314,40 +327,6 @@ class Checkpoints:
         shutil.rmtree(gone, ignore_errors=True)
         self._at(step).rename(gone)
         shutil.rmtree(gone)
-
-
-def _lock(path: Path) -> TextIO:
-    """The file at `path`, opened and locked.
-
-    Whoever leaves may remove it. A file that was opened before that and locked after it is no longer the one that
-    lies there, and locks nothing: then again. That is what makes the removal safe.
-    """
-    path.parent.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with suppress(FileExistsError):
-            path.parent.mkdir()
-        with suppress(FileNotFoundError), ExitStack() as stack:
-            lock = stack.enter_context(path.open("a+", encoding="utf-8"))
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise UserError(
-                    f"The same experiment is being trained already, by {lock.read()}.\n"
-                    "Wait for it, or stop it: what it saved is taken up from there."
-                ) from None
-            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                stack.pop_all()
-                return lock
-
-
-def _leave(folder: Path) -> None:
-    """Remove the lock, which this process holds, and the folder, if nothing else is left in it."""
-    # Not there any more, or taken up by another process since: its next holder removes it.
-    with suppress(OSError):
-        if [path.name for path in folder.iterdir()] == [_LOCK]:
-            (folder / _LOCK).unlink()
-            folder.rmdir()
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:

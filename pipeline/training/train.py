@@ -1,7 +1,6 @@
 """Training, from the stores to the exported model: the loop's caller, in the order in which things happen."""
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,12 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from pipeline import project
+from pipeline import json_file, project
 from pipeline.data.store import Store
 from pipeline.errors import UserError
-from pipeline.model.build import auto_class
+from pipeline.model.build import auto_class, check_recomputing
 from pipeline.model.export import export
+from pipeline.model.origin import check_noted
 from pipeline.params import Params
 from pipeline.tasks import find
 from pipeline.tasks.base import Task
@@ -38,9 +38,10 @@ def train(
         stopping: whether this process was asked to stop: then the last whole step is saved, and Preempted raised.
 
     Raises:
-        UserError: the loss is not finite, or the params do not fit the model.
+        UserError: the loss is not finite, the params do not fit the model, or the model's folder has changed.
         Preempted: some rank was asked to stop.
     """
+    check_noted(params)
     task = find(params.task).load(project.PREPARED)
     tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
     torch.manual_seed(params.train.seed)
@@ -51,11 +52,8 @@ def train(
             "The model does not fit the memory of the device.\n"
             "Spread it over several with hardware.devices and hardware.parallel: fsdp, or take a smaller one."
         ) from error
+    check_recomputing(model, params.hardware)
     if params.hardware.gradient_checkpointing:
-        if not model.supports_gradient_checkpointing:
-            raise UserError(
-                f"hardware.gradient_checkpointing: a {model.config.model_type} model cannot do it. Set it to false."
-            )
         model.activation_checkpointing_enable({"use_reentrant": False})
     parallel = arrange(model, world, params.hardware, stopping)
     scaler = torch.amp.GradScaler(world.device.type, enabled=params.train.precision == "fp16")
@@ -107,8 +105,7 @@ def _write_results(state: State, params: Params) -> None:
         "train": {"loss": state.train_curve[-1]["loss"]},
         "validation": {name: value for name, value in best.items() if name != "step"},
     }
-    project.TRAIN_METRICS.parent.mkdir(parents=True, exist_ok=True)
-    project.TRAIN_METRICS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    json_file.write(project.TRAIN_METRICS, result)
     _write_curve(project.TRAIN_CURVE, state.train_curve)
     _write_curve(project.VALIDATION_CURVE, state.validation_curve)
 
@@ -116,6 +113,6 @@ def _write_results(state: State, params: Params) -> None:
 def _write_curve(path: Path, points: list[dict[str, float]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, points[0])
+        writer = csv.DictWriter(file, points[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(points)

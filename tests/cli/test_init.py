@@ -234,6 +234,10 @@ def test_changed_params_stay_without_force_and_force_keeps_a_backup(run: Init):
     assert (project.PARAMS.read_text(), BACKUP.exists()) == (text, False)
     params = written(run("data/raw/train.csv", "--force"))
     assert (BACKUP.read_text(), params.train, params.hardware.num_threads) == (text, Params().train, 3)
+    other = project.PARAMS.read_text().replace("seed: 42", "seed: 43")
+    project.PARAMS.write_text(other)
+    assert "params.yaml.bak2 keeps the params.yaml" in run("data/raw/train.csv", "--force").stdout
+    assert (BACKUP.read_text(), Path("params.yaml.bak2").read_text()) == (text, other)
 
 
 def test_the_same_again_asks_nothing(run: Init):

@@ -1,13 +1,16 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+from transformers import PreTrainedConfig
 
 from pipeline import params_file, project
 from pipeline.cli.guess import Found
 from pipeline.cli.suit import suit
 from pipeline.errors import UserError
-from pipeline.params import Data, Hardware, Params, Promotion, Tracking
+from pipeline.model import config
+from pipeline.params import Data, Hardware, Model, Params, Promotion, Tracking
 from tests.conftest import TINY_BERT, texts_and_labels
 from tests.serving.exported import export_tiny_model
 
@@ -47,6 +50,24 @@ def test_a_pretrained_model_gets_its_own_tokenizer_and_lower_rates(folder: Path)
     assert params.train.metric_for_best_model == "accuracy"
     assert params.tokenizer.max_seq_length == 24
     assert seen.notes == []
+
+
+@pytest.mark.parametrize(("size", "rate"), [(384, 2e-4), (512, 5e-5), (None, 5e-5)])
+def test_a_small_pretrained_model_gets_a_higher_rate(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, size: int | None, rate: float
+):
+    export_tiny_model(project.MODELS / "tiny")
+    real = config.load_config
+
+    def sized(model: Model) -> PreTrainedConfig:
+        loaded = real(model)
+        monkeypatch.setattr(loaded, "get_text_config", lambda: SimpleNamespace(hidden_size=size))
+        return loaded
+
+    monkeypatch.setattr(config, "load_config", sized)
+    seen = found()
+    assert suit(seen, "data/models/tiny").train.learning_rate == rate
+    assert str(size if rate == 2e-4 else "usual") in seen.why["train.learning_rate"]
 
 
 def test_the_models_positions_limit_the_length(folder: Path):

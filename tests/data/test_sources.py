@@ -235,7 +235,12 @@ def test_a_hub_dataset_is_loaded_as_it_is_named(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     "error",
-    [ConnectionError("Couldn't reach 'a/b' on the Hub\nmore"), FileNotFoundError("no"), ValueError("no config")],
+    [
+        ConnectionError("Couldn't reach 'a/b' on the Hub\nmore"),
+        FileNotFoundError("no"),
+        ValueError("no config"),
+        datasets.exceptions.DatasetGenerationError("An error occurred while generating the dataset"),
+    ],
 )
 def test_what_the_hub_answers_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def load_dataset(*_: object, **__: object) -> None:

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from pipeline.evaluation import figures, matrix
+from pipeline.evaluation import data_figures, figures, matrix
 from pipeline.evaluation.look import Drawing, readable, written
 from tests.evaluation.findings import curves, interval, metrics
 
@@ -18,8 +18,10 @@ DRAW: dict[str, Callable[[], Drawing]] = {
     "scores": lambda: figures.scores(metrics()["test"], metrics()["baselines"]),
     "differences": lambda: figures.differences(metrics()["versus"]["majority"], "majority"),
     "confusion_matrix": lambda: matrix.confusion_matrix(np.array([[5, 1], [0, 3]]), ["a", "b"]),
-    "lengths": lambda: figures.lengths(np.arange(1, 300), 64),
-    "label_balance": lambda: figures.label_balance({"train": np.array([9, 1]), "test": np.array([2, 2])}, ["a", "b"]),
+    "lengths": lambda: data_figures.lengths(np.arange(1, 300), 64),
+    "label_balance": lambda: data_figures.label_balance(
+        {"train": np.array([9, 1]), "test": np.array([2, 2])}, ["a", "b"]
+    ),
 }
 NASTY = ["$x_1$ & <b>", "日本語 العربية 🙂", "tab\tnew\nline \x00\x1b[31m", "x" * 500, "", "  \u202e\ufffe"]
 
@@ -62,7 +64,7 @@ def test_labels_of_any_kind_are_shown_as_they_are() -> None:
     assert "tab new line" in text
     assert "x" * 21 + "…" in text
     assert "x" * 23 not in text
-    said(figures.label_balance({"train": np.arange(6)}, NASTY))
+    said(data_figures.label_balance({"train": np.arange(6)}, NASTY))
     said(figures.differences(metrics()["versus"]["majority"], NASTY[0]))
 
 
@@ -159,6 +161,11 @@ def test_scores_without_intervals_are_drawn() -> None:
     assert "+0.02" in said(drawing)
 
 
+def test_two_losses_that_differ_in_their_labels_say_so() -> None:
+    assert "smoothed" in said(figures.loss_curve(curves(), 50, 0.1))
+    assert "smoothed" not in said(figures.loss_curve(curves(), 50))
+
+
 def test_the_loss_is_no_score() -> None:
     drawing = figures.differences({"accuracy": interval(0.1, key="difference"), "loss": interval(-0.5)}, "other")
     assert "loss" not in said(drawing)
@@ -169,13 +176,13 @@ def test_the_loss_is_no_score() -> None:
     [(np.array([3]), "0.0%"), (np.array([64, 65]), "50.0%"), (np.full(9, 5000), "100.0%"), (np.arange(400), "83.8%")],
 )
 def test_lengths_say_how_many_rows_are_cut(lengths: np.ndarray, share: str) -> None:
-    drawing = figures.lengths(lengths, 64)
+    drawing = data_figures.lengths(lengths, 64)
     assert f"{share} of rows are longer" in said(drawing)
     assert ("holds all longer" in said(drawing)) == (lengths.max() > 150)
 
 
 def test_many_labels_are_not_named_in_the_balance() -> None:
-    text = said(figures.label_balance({"train": np.arange(1, 78)}, [f"label {place}" for place in range(77)]))
+    text = said(data_figures.label_balance({"train": np.arange(1, 78)}, [f"label {place}" for place in range(77)]))
     assert "label 5" not in text
     assert "the most frequent first" in text
 
@@ -191,7 +198,10 @@ def test_the_png_numbers_a_label_that_it_cannot_write(label: str) -> None:
     def drawn(name: str) -> list[Drawing]:
         counts = np.array([[5, 1], [0, 3]])
         names = ["the longest label", name]
-        return [matrix.confusion_matrix(counts, names), figures.label_balance({"train": counts.sum(axis=1)}, names)]
+        return [
+            matrix.confusion_matrix(counts, names),
+            data_figures.label_balance({"train": counts.sum(axis=1)}, names),
+        ]
 
     for ours, numbered in zip(drawn(label), drawn("label 1"), strict=True):
         assert label in said(ours)

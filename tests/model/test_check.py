@@ -9,7 +9,7 @@ import pytest
 from pipeline.model import config, tokenizer
 from pipeline.model.check import check
 from pipeline.model.tokenizer import make_tokenizer
-from pipeline.params import Params, Tokenizer, Train
+from pipeline.params import Hardware, Params, Tokenizer, Train
 from pipeline.tasks.text_classification import TextClassification
 from tests.conftest import TINY_BERT
 from tests.model.tiny import (
@@ -99,13 +99,28 @@ def test_a_hub_model_without_a_revision_is_a_warning(
 
 
 def test_a_pretrained_model_with_a_foreign_tokenizer_is_a_warning(exported: Path, folder: Path) -> None:
-    make_tokenizer(from_scratch(TINY_BERT), ["0123456789 " * 3]).save_pretrained(folder / "foreign")
-    foreign = Tokenizer(tokenizer_name="./foreign", max_seq_length=16)
+    make_tokenizer(from_scratch(TINY_BERT), ["0123456789 " * 3]).save_pretrained(folder / "data/models/foreign")
+    foreign = Tokenizer(tokenizer_name="data/models/foreign", max_seq_length=16)
     (warning,) = check(pretrained(exported).model_copy(update={"tokenizer": foreign}), TextClassification)
-    assert warning.startswith("tokenizer.tokenizer_name ./foreign replaces the tokenizer that")
+    assert warning.startswith("tokenizer.tokenizer_name data/models/foreign replaces the tokenizer that")
 
 
 def test_the_padding_id_is_that_of_the_tokenizer(exported: Path) -> None:
     # ModernBERT's own, 50283, would lie beyond a foreign vocabulary of 300.
     params = from_scratch(ARCHITECTURES["modernbert"], tokenizer_name="data/models/tiny")
     assert check(params, TextClassification) == []
+
+
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_an_encoder_with_a_decoder_from_scratch_is_refused_with_what_to_take_instead(folder: Path, kind: str) -> None:
+    said = refused(from_scratch({"model_type": kind}))
+    assert said.startswith(f"params.yaml: model.config.model_type: {kind} has an encoder and a decoder")
+    assert "bert" in said
+
+
+def test_gradient_checkpointing_of_a_model_that_cannot_is_refused(folder: Path) -> None:
+    small = {"model_type": "funnel", "d_model": 32, "n_head": 2, "d_head": 16, "d_inner": 64, "block_sizes": [1, 1]}
+    params = from_scratch(small)
+    assert check(params, TextClassification) == []
+    said = refused(params.model_copy(update={"hardware": Hardware(gradient_checkpointing=True)}))
+    assert said == "hardware.gradient_checkpointing: a funnel model cannot do it. Set it to false."

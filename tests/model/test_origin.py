@@ -4,10 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import project
+from pipeline.errors import UserError
+from pipeline.model import origin
+from pipeline.model.check import check
 from pipeline.model.origin import digests
+from pipeline.tasks.text_classification import TextClassification
 from tests.conftest import TINY_BERT
 from tests.model.tiny import (
     edit_config,
+    export_tiny,
     from_scratch,
     pretrained,
     refused,
@@ -60,3 +66,24 @@ def test_an_output_is_refused_because_dvc_would_delete_it(folder: Path, name: st
         f"{key}: {name} is an output, which DVC deletes before it is made again.\n"
         f"Copy it first: cp -r {name} data/models/NAME, and name the copy."
     )
+
+
+def test_a_folder_that_dvc_does_not_watch_is_a_warning(folder: Path) -> None:
+    made = export_tiny(folder)
+    (folder / "link").symlink_to(made)
+    (warning,) = check(pretrained("link"), TextClassification)
+    assert "Copy it there: cp -r link data/models/" in warning
+    (warning,) = check(from_scratch(TINY_BERT, tokenizer_name="link"), TextClassification)
+    assert warning.startswith("tokenizer.tokenizer_name: DVC watches data/models/ only")
+    for watched in (made.relative_to(folder), made):
+        assert check(pretrained(watched), TextClassification) == []
+
+
+def test_a_folder_that_changes_after_tokenize_is_told(folder: Path) -> None:
+    made = export_tiny(folder)
+    project.TOKENIZED.mkdir(parents=True)
+    origin.note(pretrained(made))
+    origin.check_noted(pretrained(made))
+    edit_config(made, note="changed")
+    with pytest.raises(UserError, match=r"model_name_or_path: .*/tiny has changed since stage tokenize used it"):
+        origin.check_noted(pretrained(made))

@@ -74,6 +74,23 @@ def changed_stages(folder: Path) -> list[str]:
     return sorted(status)
 
 
+def checkpoints_of(folder: Path) -> list[Path]:
+    return list(folder.glob(".reprise/checkpoints/*"))
+
+
+def kill_after_train(folder: Path, bin_folder: Path) -> None:
+    """Run `dvc repro`, and kill it and its stages when train has ended and DVC has not heard of it."""
+    bin_folder.mkdir()
+    python = bin_folder / "python"
+    python.write_text(f'#!/bin/sh\n"{sys.executable}" "$@" || exit\n[ "$2" != stages.train ] || kill -9 0\n')
+    python.chmod(0o755)
+    path = f"{bin_folder}{os.pathsep}{environment()['PATH']}"
+    done = subprocess.run(
+        ["dvc", "repro"], cwd=folder, env=environment() | {"PATH": path}, capture_output=True, start_new_session=True
+    )
+    assert done.returncode == -signal.SIGKILL
+
+
 def edit(folder: Path, **sections: dict[str, object]) -> None:
     params = params_file.read(folder / "params.yaml")
     new = {name: getattr(params, name).model_copy(update=values) for name, values in sections.items()}
@@ -104,6 +121,7 @@ def copy(trained: Path, tmp_path: Path) -> Path:
 def test_first_run_leaves_all_results(trained: Path) -> None:
     for name in ("models/best/model.safetensors", "metrics/evaluation.json", "reports/index.html", "dvc.lock"):
         assert (trained / name).stat().st_size > 0
+    assert checkpoints_of(trained) == []
     report = (trained / "reports/index.html").read_text()
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", report), "the report loads nothing from elsewhere"
     assert str(trained) not in report
@@ -117,7 +135,11 @@ def test_second_run_runs_nothing(trained: Path) -> None:
 
 def test_forced_rerun_leaves_the_lock_as_it_was(copy: Path) -> None:
     before = (copy / "dvc.lock").read_bytes()
-    assert run(copy, "dvc", "repro", "-f").stdout.count("Running stage") == 5
+    for command in (["-f"], ["-sf", "train"], ["-sf", "train"]):
+        said = run(copy, "dvc", "repro", *command).stdout
+        assert said.count("Running stage") == (5 if command == ["-f"] else 1)
+        assert "going on from the checkpoint" not in said, "it really trains"
+        assert checkpoints_of(copy) == []
     assert (copy / "dvc.lock").read_bytes() == before
 
 
@@ -174,7 +196,7 @@ def test_mlflow_has_one_run_with_curves_and_final_scores(trained: Path) -> None:
     assert found.data.params["train.num_train_epochs"] == "6.0"
 
 
-def test_second_clone_elsewhere_killed_while_it_trains_ends_with_the_same_lock(
+def test_second_clone_elsewhere_killed_while_and_after_it_trains_ends_with_the_same_lock(
     trained: Path, tmp_path: Path, tiny: Params
 ) -> None:
     other = clone(tmp_path / "another folder", small(tiny))
@@ -192,8 +214,12 @@ def test_second_clone_elsewhere_killed_while_it_trains_ends_with_the_same_lock(
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
     assert not (other / "models/best").exists()
-    assert "going on from the checkpoint of step" in run(other, "dvc", "repro").stdout
+    kill_after_train(other, tmp_path / "bin")
+    assert (other / "models/best").exists()
+    assert len(checkpoints_of(other)) == 1, "kept until DVC has recorded the results"
+    assert "going on from the checkpoint of step 90" in run(other, "dvc", "repro").stdout
     assert (other / "dvc.lock").read_bytes() == (trained / "dvc.lock").read_bytes()
+    assert checkpoints_of(other) == []
     client = mlflow.MlflowClient(f"sqlite:///{other}/mlflow.db")
     (found,) = client.search_runs([client.get_experiment_by_name(Tracking().experiment_name).experiment_id])
     steps = [point.step for point in client.get_metric_history(found.info.run_id, "train/loss")]

@@ -8,7 +8,10 @@ from pipeline import params_file
 from pipeline.params import Params
 
 ROOT = Path(__file__).parents[2]
-HINT = "The outputs of the last good run come back with: dvc checkout\n"
+HINT = (
+    "To have the last good results back, undo the change and run dvc repro. "
+    "With the change, dvc checkout brings back all but metrics/.\n"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -71,21 +74,18 @@ def test_a_fault_of_ours_keeps_its_traceback() -> None:
     assert failed.stderr.endswith("ValueError: a bug\n")
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "message"),
-    [
-        ("SIGINT", 130, "train: interrupted; dvc repro goes on from the last checkpoint\n"),
-        ("SIGTERM", 143, "terminated; dvc repro goes on from the last checkpoint\n"),
-    ],
-)
-def test_a_stage_that_is_stopped_says_so(number: str, code: int, message: str) -> None:
-    stopped = run(f"os.kill(os.getpid(), signal.{number}); time.sleep(60)")
-    assert (stopped.returncode, stopped.stderr) == (code, message)
+GOES_ON, ANEW = "dvc repro goes on from the last checkpoint", "dvc repro runs the stage anew"
 
 
-def test_a_full_disk_is_a_message() -> None:
-    failed = run("import errno; raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))")
-    assert (failed.returncode, failed.stderr) == (
-        1,
-        "train: No space left on device. Free some, then run dvc repro again.\n",
-    )
+@pytest.mark.parametrize(("name", "again"), [("train", GOES_ON), ("tokenize", ANEW)])
+@pytest.mark.parametrize(("number", "code", "word"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
+def test_a_stage_that_is_stopped_says_how_it_goes_on(number: str, code: int, word: str, name: str, again: str) -> None:
+    stopped = run(f"os.kill(os.getpid(), signal.{number}); time.sleep(60)", name=name)
+    assert (stopped.returncode, stopped.stderr) == (code, f"{name}: {word}; {again}\n")
+
+
+@pytest.mark.parametrize(("name", "again"), [("train", GOES_ON), ("prepare", ANEW)])
+def test_a_full_disk_is_a_message(name: str, again: str) -> None:
+    failed = run("import errno; raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))", name=name)
+    assert failed.returncode == 1
+    assert failed.stderr == f"{name}: No space left on device. Free some; then {again}.\n"

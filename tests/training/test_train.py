@@ -75,6 +75,7 @@ def test_training_learns_and_exports_the_best_step(tokenized: Path, tiny_params:
     curve = list(csv.DictReader(project.VALIDATION_CURVE.read_text().splitlines()))
     best = max(curve, key=lambda point: float(point["accuracy"]))
     assert [int(point["step"]) for point in curve] == [13, 26, 39]
+    assert b"\r" not in project.VALIDATION_CURVE.read_bytes()
     assert result["best_step"] == int(best["step"])
     assert result["validation"]["accuracy"] == float(best["accuracy"]) > 0.7
     assert result["steps"] == 39
@@ -126,3 +127,9 @@ def test_max_steps_and_metric_loss(tokenized: Path, tiny_params: Params) -> None
     assert max(step for step, _ in logged) == 7
     assert json.loads(project.TRAIN_METRICS.read_text())["best_step"] == 7
     assert math.isfinite(logged[7, "validation/loss"])
+
+
+def test_a_model_folder_that_changed_after_tokenize_is_not_trained(tokenized: Path, tiny_params: Params) -> None:
+    (project.TOKENIZED / "model.json").write_text('{"model.model_name_or_path": "another digest"}')
+    with pytest.raises(UserError, match="changed since stage tokenize"):
+        run(tiny_params)
