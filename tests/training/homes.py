@@ -5,7 +5,6 @@ import shutil
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ def workers_of(session: int) -> list[psutil.Process]:
 
     def is_worker(process: psutil.Process) -> bool:
         try:
-            return "multiprocessing.spawn" in " ".join(process.cmdline())
+            return process.ppid() == session and "resource_tracker" not in " ".join(process.cmdline())
         except psutil.NoSuchProcess:
             return False
 
@@ -91,6 +90,3 @@ def workers_of(session: int) -> list[psutil.Process]:
 def checkpoints_of(home: Path, pattern: str) -> list[Path]:
     """What lies beside the checkpoints, or they themselves, by the pattern of its name."""
     return sorted((home / ".reprise" / "checkpoints").glob(f"*/{pattern}"))
-
-
-Due = Callable[[], bool]
