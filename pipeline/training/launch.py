@@ -35,6 +35,7 @@ _SECONDS_BETWEEN_LOOKS = 0.1
 # torch waits 30 s by itself after a worker has failed; this is for Ctrl-\ to the launcher.
 _SECONDS_TO_SAVE = 30
 _PR_SET_PDEATHSIG = 1
+_LAUNCHER = "REPRISE_LAUNCHER"  # its process, for workers that are still importing
 _NOISY = (
     "torch.distributed.elastic.agent.server.api",
     "torch.distributed.elastic.multiprocessing.api",
@@ -51,8 +52,8 @@ def run(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int, en
     arguments must pickle.
 
     SIGTERM, SIGINT and SIGUSR1 to this process are passed on to the workers. Until the entry sets handlers of its
-    own, such a signal ends a worker with PREEMPTED. Each worker is a process group of its own, so that Ctrl-C comes once.
-    Once a worker has failed, the others get SIGTERM, and SIGKILL 30 s later.
+    own, such a signal ends a worker with PREEMPTED. Each worker is a process group of its own, so that Ctrl-C comes
+    once. Once a worker has failed, the others get SIGTERM, and SIGKILL 30 s later.
 
     Args:
         workers: how many processes.
@@ -166,7 +167,7 @@ class _Heard:
 def _launch(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int) -> None:
     pipes = [Pipe(duplex=False) for _ in range(workers)]
     job = _Job(entry, arguments, os.getpid(), tuple(tell for _, tell in pipes))
-    with _listening([told for told, _ in pipes]) as heard:
+    with _set({_LAUNCHER: str(os.getpid())}), _listening([told for told, _ in pipes]) as heard:
         for name in _NOISY:
             logging.getLogger(name).addFilter(_is_no_noise)
         from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -290,6 +291,13 @@ def _is_no_noise(record: logging.LogRecord) -> bool:
 # In a worker
 
 
+def die_with_launcher() -> None:
+    """In a worker of ours: end when the launcher dies. To be called before the imports that take seconds."""
+    launcher = os.environ.get(_LAUNCHER)
+    if launcher and "--multiprocessing-fork" in sys.orig_argv:
+        _die_with(int(launcher))
+
+
 @dataclass(frozen=True)
 class _End:
     """How the work of a worker ended: with `code` 0, with an exit code, or with an exception."""
@@ -324,6 +332,7 @@ def _work(job: _Job) -> None:
     Elastic would wait for ever for a worker that ends with 0 and did not return, and log every exception.
     """
     _die_with(job.launcher)
+    os.environ.pop(_LAUNCHER, None)  # what this process may start has another parent
     os.setpgid(0, 0)  # Ctrl-C then comes from the launcher alone; a second one may mean something else
     heeded, tell = _heeded(), job.tell[int(os.environ["RANK"])]
     try:

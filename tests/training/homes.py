@@ -76,11 +76,11 @@ def processes_of(session: int) -> list[psutil.Process]:
 
 
 def workers_of(session: int) -> list[psutil.Process]:
-    """Those that torch elastic started."""
+    """Those that torch elastic started: without the process that multiprocessing starts for itself."""
 
     def is_worker(process: psutil.Process) -> bool:
         try:
-            return process.ppid() == session and "resource_tracker" not in " ".join(process.cmdline())
+            return process.pid != session and "resource_tracker" not in " ".join(process.cmdline())
         except psutil.NoSuchProcess:
             return False
 

@@ -4,17 +4,20 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import ClassVar
 
+import psutil
 import pytest
 
 from pipeline.params import Params
 from pipeline.training.launch import PREEMPTED
 from stages.train import train
-from tests.training.homes import STAGE, checkpoints_of, environment, home_of, points, processes_of, results
+from tests.training.homes import STAGE, checkpoints_of, environment, home_of, points, processes_of, results, workers_of
 
 SECONDS = 300.0  # that anything may take on a busy machine
 SECONDS_TO_SAVE = 7.0
@@ -23,18 +26,21 @@ SECONDS_TO_SAVE = 7.0
 class Stage:
     """`python -m stages.train` in a session of its own; what it said is in the log."""
 
+    started: ClassVar[list["Stage"]] = []
+
     def __init__(self, home: Path) -> None:
         self.home, self.log = home, home / "log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 STAGE, cwd=home, env=environment(), stdout=log, stderr=log, start_new_session=True
             )
+        self.started.append(self)
 
     def wait(self) -> tuple[int, str]:
         """How it ended, and what it said."""
         code = self.process.wait(SECONDS)
         time.sleep(1)
-        assert not processes_of(self.process.pid), "a process outlives its stage"
+        assert not workers_of(self.process.pid), "a worker outlives its stage"
         return code, self.log.read_text()
 
     def wait_for(self, event: Callable[[], bool]) -> None:
@@ -42,6 +48,17 @@ class Stage:
         while not event():
             assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """A test that failed leaves no stage, which would train on."""
+    yield
+    while Stage.started:
+        stage = Stage.started.pop()
+        for process in processes_of(stage.process.pid):
+            process.kill()
+        stage.process.wait(SECONDS)
 
 
 def ask(home: Path, question: str) -> list[tuple[object, ...]]:
@@ -99,6 +116,25 @@ def test_a_training_that_is_asked_to_stop_saves_its_last_whole_step_and_goes_on_
     assert f"from the checkpoint of step {before}" in said
     assert results(home) == results(whole)
     assert points(home) == points(whole)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills the children of a dead process")
+def test_workers_that_still_import_die_with_the_launcher(
+    tokenized: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    stage = Stage(home_of(tokenized, tmp_path_factory.mktemp("homes") / "killed", tiny_params, devices=2))
+    stage.wait_for(lambda: len(importing(stage)) == 2)
+    stage.process.kill()
+    assert stage.wait()[0] == -signal.SIGKILL
+
+
+def importing(stage: Stage) -> list[int]:
+    """The workers that have begun to import torch, which takes them seconds."""
+    found = []
+    for worker in workers_of(stage.process.pid):
+        with suppress(psutil.NoSuchProcess):
+            found += [worker.pid] * any("libtorch" in file.path for file in worker.memory_maps())
+    return found
 
 
 def test_a_second_trainer_of_the_same_experiment_is_told_who_holds_it_and_harms_nothing(
