@@ -1,8 +1,7 @@
 """Stages that need not import first: forked from a process that has, each in a session of its own.
 
-A line of JSON asks for something, and one answers: `{"start": [FOLDER, LOG, METHOD]}` its process, `{"ended": PROCESS}`
-its exit code, or null while it runs. By the method `fork` its workers need not import either; by `spawn` they do, as
-ever.
+The workers that a stage starts itself import all by themselves, as ever. A line of JSON asks for something, and one
+answers: `{"start": [FOLDER, LOG]}` its process, `{"ended": PROCESS}` its exit code, or null while it runs.
 """
 
 import json
@@ -13,9 +12,6 @@ import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-from torch.distributed.launcher import api
-from torch.distributed.launcher.api import LaunchConfig
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -38,9 +34,9 @@ class Nursery:
     ) -> None:
         self._process.communicate()  # the end of its input is its end
 
-    def start(self, folder: Path, log: Path, method: str) -> int:
+    def start(self, folder: Path, log: Path) -> int:
         """The stage in a project folder; what it says goes to the end of the log."""
-        return int(self._ask(start=[str(folder), str(log), method]))
+        return int(self._ask(start=[str(folder), str(log)]))
 
     def ended(self, process: int) -> int | None:
         """Its exit code, told once; negative for a signal."""
@@ -54,20 +50,19 @@ class Nursery:
         return json.loads(self._process.stdout.readline())
 
 
-def answer(start: tuple[str, str, str] | None = None, ended: int | None = None) -> int | None:
+def answer(start: tuple[str, str] | None = None, ended: int | None = None) -> int | None:
     if ended is not None:
         pid, status = os.waitpid(ended, os.WNOHANG)
         return os.waitstatus_to_exitcode(status) if pid else None
     assert start is not None
     if process := os.fork():
         return process
-    folder, log, method = start
+    folder, log = start
     os.setsid()
     os.chdir(folder)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for output in (1, 2):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), output)
-    api.LaunchConfig = lambda **settings: LaunchConfig(**{**settings, "start_method": method})
     sys.argv = ["stages.train"]
     runpy.run_module("stages.train", run_name="__main__", alter_sys=True)
     sys.exit()
