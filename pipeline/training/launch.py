@@ -6,6 +6,7 @@ launcher; and the launcher ends with one message and one exit code.
 """
 
 import ctypes
+import gc
 import logging
 import os
 import shutil
@@ -348,6 +349,7 @@ def _work(job: _Job) -> None:
     for number in heeded:
         signal.signal(number, signal.SIG_IGN if end.code else _stop)
     tell.send(end)
+    gc.freeze()  # as at the end of a stage
     if end.code:
         sys.exit(end.code)
 
