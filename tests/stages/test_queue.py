@@ -50,6 +50,7 @@ def test_twelve_queued_experiments_share_no_gpu_and_are_twelve_runs(
         "TEST_SEEN": str(seen),
     }
     monkeypatch.setattr(test_pipeline, "environment", lambda: kept | faked)
+    run(folder, "dvc", "add", "data/raw/reviews.csv")  # the copies hold what git or DVC knows
     run(folder, "dvc", "repro", "tokenize")
     run(folder, "git", "add", "-A")
     run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "data")
