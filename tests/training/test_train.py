@@ -126,3 +126,17 @@ def test_max_steps_and_metric_loss(tokenized: Path, tiny_params: Params) -> None
     assert max(step for step, _ in logged) == 7
     assert json.loads(project.TRAIN_METRICS.read_text())["best_step"] == 7
     assert math.isfinite(logged[7, "validation/loss"])
+
+
+def test_when_no_checkpoint_is_whole_the_run_stops_and_says_so(tokenized: Path, tiny_params: Params) -> None:
+    with pytest.raises(Killed):
+        run(tiny_params, kill_at=12)
+    files = list(Path(".reprise/checkpoints").glob("*/step-*/*.safetensors"))
+    assert len(files) == 2
+    for file in files:
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+    with pytest.raises(UserError, match="No checkpoint of this experiment is whole"):
+        run(tiny_params)
+    assert not project.BEST_MODEL.exists()
