@@ -21,7 +21,7 @@ IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 .PHONY: help run test test-faults ui lint format schema constraints clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)  ## install, run what changed (dvc repro), show the scores
 	@# A folder without git (a tarball) needs to say so to DVC; one that has become a clone no longer does.
