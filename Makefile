@@ -18,10 +18,10 @@ endif
 # DVC starts each stage as `python -m ...`, with the python that comes first on PATH.
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help run test ui lint format schema constraints clean
+.PHONY: help run test test-faults ui lint format schema constraints clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)  ## install, run what changed (dvc repro), show the scores
 	@# A folder without git (a tarball) needs to say so to DVC; one that has become a clone no longer does.
@@ -33,6 +33,9 @@ run: $(VENV)  ## install, run what changed (dvc repro), show the scores
 
 test: $(VENV)  ## install, run the whole test suite
 	@$(IN_VENV) .venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(TEST_ARGS)
+
+test-faults: $(VENV)  ## kill, fill and crowd: the slow proofs that nothing is lost (half an hour)
+	@$(IN_VENV) .venv/bin/python -m pytest -m slow -s --durations=0 $(TEST_ARGS)
 
 ui: $(VENV)  ## open MLflow on the charts of the training runs
 	@$(IN_VENV) .venv/bin/reprise ui

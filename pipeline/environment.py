@@ -1,10 +1,21 @@
-"""Process-wide settings that must stand before torch, transformers or mlflow are imported."""
+"""What must be done in a process before torch, transformers or mlflow are imported, which takes seconds."""
 
+import ctypes
 import os
+import signal
+import sys
+
+LAUNCHER = "REPRISE_LAUNCHER"  # the environment variable that names the process whose workers die with it
+_PR_SET_PDEATHSIG = 1
 
 
 def prepare() -> None:
-    """Switch telemetry off, determinism on and chatter down, unless the user's own environment says otherwise."""
+    """Switch telemetry off, determinism on and chatter down, unless the user's own environment says otherwise.
+
+    A worker that is still importing does not outlive its launcher from here on.
+    """
+    if (launcher := os.environ.get(LAUNCHER)) and "--multiprocessing-fork" in sys.orig_argv:
+        die_with(int(launcher))
     for name, value in {
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -25,3 +36,13 @@ def prepare() -> None:
         "MPLBACKEND": "Agg",
     }.items():
         os.environ.setdefault(name, value)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, however that dies. Only Linux can."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:
+        os._exit(1)  # it died before we asked

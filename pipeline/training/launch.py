@@ -5,7 +5,7 @@ what a preempted job needs: signals reach every worker, also one that is still i
 launcher; and the launcher ends with one message and one exit code.
 """
 
-import ctypes
+import gc
 import logging
 import os
 import shutil
@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, NoReturn
 
+from pipeline.environment import LAUNCHER, die_with
 from pipeline.errors import UserError
 
 PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the state is saved, and the same command goes on from it
@@ -35,7 +36,6 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _SECONDS_BETWEEN_LOOKS = 0.1
 # torch waits 30 s by itself after a worker has failed; this is for Ctrl-\ to the launcher.
 _SECONDS_TO_SAVE = 30
-_PR_SET_PDEATHSIG = 1
 _NOISY = (
     "torch.distributed.elastic.agent.server.api",
     "torch.distributed.elastic.multiprocessing.api",
@@ -170,7 +170,7 @@ def _launch(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int
     """Whether the work is done; else all workers have to start again."""
     pipes = [Pipe(duplex=False) for _ in range(workers)]
     job = _Job(entry, arguments, os.getpid(), tuple(tell for _, tell in pipes))
-    with _listening([told for told, _ in pipes]) as heard:
+    with _set({LAUNCHER: str(os.getpid())}), _listening([told for told, _ in pipes]) as heard:
         for name in _NOISY:
             logging.getLogger(name).addFilter(_is_no_noise)
         from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -335,7 +335,8 @@ def _work(job: _Job) -> None:
 
     Elastic would wait for ever for a worker that ends with 0 and did not return, and log every exception.
     """
-    _die_with(job.launcher)
+    die_with(job.launcher)
+    os.environ.pop(LAUNCHER, None)  # what this process may start has another parent
     os.setpgid(0, 0)  # Ctrl-C then comes from the launcher alone; a second one may mean something else
     heeded, tell = _heeded(), job.tell[int(os.environ["RANK"])]
     try:
@@ -354,6 +355,7 @@ def _work(job: _Job) -> None:
     for number in heeded:
         signal.signal(number, _ignore if end.code else _stop)
     tell.send(end)
+    gc.freeze()  # as at the end of a stage
     if end.code:
         sys.exit(end.code)
 
@@ -366,13 +368,3 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     """Not SIG_IGN: Python tells of a signal that came just before that was set."""
-
-
-def _die_with(launcher: int) -> None:
-    """Have the kernel kill this process when the launcher dies, however that dies. Only Linux can."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != launcher:
-        os._exit(1)  # it died before we asked

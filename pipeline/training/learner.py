@@ -62,8 +62,9 @@ def restore_model(model: PreTrainedModel, saved: Pieces) -> None:
 
 def _weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
     """Parameters, tied ones once, and the buffers that belong to the weights."""
-    yield from model.named_parameters()
+    # This first: it also puts what an evaluation left whole back into shards, and frees the whole.
     kept = model.state_dict().keys()
+    yield from model.named_parameters()
     yield from ((name, buffer) for name, buffer in model.named_buffers() if name in kept)
 
 

@@ -5,6 +5,7 @@ Each is one rank and runs the function in the folder; what it returns on the fir
 
 import contextlib
 import ctypes
+import functools
 import gc
 import itertools
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.amp import GradScaler
 from torch.distributed.tensor import DTensor
 from transformers import AutoTokenizer
 
@@ -134,6 +136,8 @@ def training(
         memory: padded tokens of a micro-batch that the last rank has memory for.
     """
     params = changed(params, hardware)
+    # The loss scale of fp16 doubles every four steps, not 2000: it soon overflows, and a lost one changes bits.
+    torch.amp.GradScaler = functools.partial(GradScaler, growth_interval=4)  # type: ignore[misc,assignment]
     logged: dict[str, float] = {}
     asked = False
 

@@ -133,3 +133,17 @@ def test_a_model_folder_that_changed_after_tokenize_is_not_trained(tokenized: Pa
     (project.TOKENIZED / "model.json").write_text('{"model.model_name_or_path": "another digest"}')
     with pytest.raises(UserError, match="changed since stage tokenize"):
         run(tiny_params)
+
+
+def test_when_no_checkpoint_is_whole_the_run_stops_and_says_so(tokenized: Path, tiny_params: Params) -> None:
+    with pytest.raises(Killed):
+        run(tiny_params, kill_at=12)
+    files = list(Path(".reprise/checkpoints").glob("*/step-*/*.safetensors"))
+    assert len(files) == 2
+    for file in files:
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+    with pytest.raises(UserError, match="No checkpoint of this experiment is whole"):
+        run(tiny_params)
+    assert not project.BEST_MODEL.exists()
