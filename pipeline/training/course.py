@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from pipeline import project
-from pipeline.data.batches import BatchPlan
+from pipeline.data.batches import BatchPlan, micro_batches
 from pipeline.data.store import Store
 from pipeline.errors import UserError
 from pipeline.evaluation.predict import predict
@@ -105,6 +105,7 @@ class Course:
             Preempted: some rank was asked to stop; the last whole step is saved.
         """
         with bar("train", self._total, self.state.step) as progress:
+            self._tell_of_idle_ranks(progress)
             pace = Pace(progress, self.state.step, self._total)
             try:
                 while self._runs_out_of_memory(progress, pace):
@@ -118,6 +119,16 @@ class Course:
                 kept = f"step {self.state.step:,} is saved" if self.state.step else "before the first step"
                 progress.say(f"train: stopped as asked, {kept}; dvc repro goes on from there")
                 raise
+
+    def _tell_of_idle_ranks(self, progress: Bar) -> None:
+        """Exact sums never cut a step further for the sake of more ranks."""
+        hardware, ranks = self.params.hardware, self.parallel.world.size
+        parts = len(micro_batches(self._examples.lengths, self._plan.indices(0), self.micro_batch_tokens))
+        if hardware.reduce == "exact" and parts < ranks:
+            progress.say(
+                f"train: the first step has {parts} micro-batches for {ranks} processes, so some have nothing to do; "
+                "a lower hardware.micro_batch_tokens helps"
+            )
 
     def _runs_out_of_memory(self, progress: Bar, pace: Pace) -> bool:
         """Train on from the last whole step; whether memory ran out before the end."""
