@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING
 
 from pipeline import dag, digest, progress, project
 from pipeline.params import Params
-from pipeline.tracking.run import Run
-from pipeline.training import checkpoint, devices, launch, leftovers, signals
-from pipeline.training import train as training
-from pipeline.world import World
+from pipeline.training import devices, launch, signals
 from stages.run import main
+
+if TYPE_CHECKING:
+    from pipeline.training.checkpoint import Checkpoints
+    from pipeline.world import World
 
 
 def train(params: Params) -> None:
@@ -22,6 +22,11 @@ def train(params: Params) -> None:
 
 def work(params: Params) -> None:
     """What every process does; the first one holds the checkpoints and tells MLflow."""
+    # Imported here: torch and transformers take seconds, and a process that only starts others needs neither.
+    from pipeline.training import checkpoint, leftovers
+    from pipeline.training import train as training
+    from pipeline.world import World
+
     with signals.noted() as stopping, World.join(params.hardware, params.train.precision) as world:
         inputs = dag.inputs("train")
         mark = checkpoint.fingerprint(params, inputs)
@@ -42,17 +47,23 @@ def work(params: Params) -> None:
 
 def _first(
     params: Params,
-    world: World,
-    checkpoints: checkpoint.Checkpoints,
+    world: "World",
+    checkpoints: "Checkpoints",
     inputs: dict[str, str],
     stopping: Callable[[], bool],
 ) -> None:
+    # Imported here: seconds again, for this rank alone.
+    import pyarrow.parquet as pq
+
+    from pipeline.tracking.run import Run
+    from pipeline.training.train import train as train_here
+
     with Run.start(params, inputs=inputs, device=world.describe(), resume=checkpoints.run_id) as run:
         checkpoints.run_id = run.id
         for split, context in (("train", "training"), ("validation", "validation")):
             rows = project.PREPARED / f"{split}.parquet"
             run.dataset(split, context, digest.of_file(rows), pq.read_metadata(rows).num_rows, params.data.source)
-        training.train(params, world, checkpoints, run.metrics, stopping)
+        train_here(params, world, checkpoints, run.metrics, stopping)
         run.artifact(project.TRAIN_METRICS, "metrics")
         run.model(project.BEST_MODEL)
         run.link_model(digest.of_folder(project.BEST_MODEL))

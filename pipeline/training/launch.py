@@ -211,14 +211,15 @@ def _launch(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int
 def _is_done(ends: Mapping[int, "_End"], deaths: Mapping[int, str], workers: int) -> bool:
     """Raise what the failed workers come to; else whether all had done their work before they were stopped.
 
-    The first error is the cause of the others, and preemption is none.
+    The first error that explains itself is the cause: a worker that dies tears the connections of the others, who may
+    end before it. Preemption is no error.
 
     Args:
         ends: by rank; a worker that was killed has none.
         deaths: the signals that elastic saw workers die of, by rank; never all of them.
     """
     silent = [rank for rank in range(workers) if rank not in ends]
-    failed = sorted((end for end in ends.values() if end.code), key=lambda end: end.time)
+    failed = sorted((end for end in ends.values() if end.code), key=lambda end: (end.is_unexpected, end.time))
     error = next((end for end in failed if end.code != PREEMPTED), None)
     if error is not None and error.code == AGAIN:
         return False
@@ -312,6 +313,11 @@ class _End:
     text: str = ""
     errno: int | None = None
     traceback: str = ""
+
+    @property
+    def is_unexpected(self) -> bool:
+        """Whether it is an exception that nobody foresaw."""
+        return bool(self.traceback) and not self.kind
 
     @classmethod
     def of(cls, error: BaseException) -> "_End":

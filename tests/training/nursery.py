@@ -91,6 +91,7 @@ def answer(
 
 
 if __name__ == "__main__":
+    import pipeline.tracking.run  # what the stage imports late
     import stages.train
     import tests.training.ranks
 

@@ -197,6 +197,8 @@ AGAIN = RuntimeError("all start again")
         ([End(9, 1, "UserError", "late"), End(5, 1, "UserError", "early")], UserError("early")),
         ([End(9, 1, "UserError", "late"), End(5, 3)], SystemExit(3)),
         ([End(2, 1, "OSError", "No space left on device", 28), None], OSError(28, "No space left on device")),
+        # One that left tore the connection of another, which told of that before.
+        ([End(9, 1, "UserError", "cause"), End(5, 1, traceback="Traceback: connection closed")], UserError("cause")),
         # Saved by some is not saved by all.
         ([End(1, 75), None], SystemExit(1)),
         ([None, None], SystemExit(1)),

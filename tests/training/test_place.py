@@ -1,5 +1,6 @@
 """A model in shards is the model of one process, bit for bit, and no rank ever holds more than its share of it."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import transformers
 from transformers import AutoTokenizer
 
 from pipeline import params_file, project
+from pipeline.model import origin
 from pipeline.model.build import build
 from pipeline.params import Params
 from pipeline.tasks import find
@@ -65,6 +67,7 @@ def test_shards_are_the_rows_of_the_whole_model(
 
 def test_training_goes_on_from_shards_as_from_the_whole_model(tokenized: Path, tiny_params: Params) -> None:
     params = pretrained(tiny_params, store(tokenized / "model", "LlamaForCausalLM"))
+    (project.TOKENIZED / "model.json").write_text(json.dumps(origin.digests(params)))
     project.PARAMS.write_text(params_file.render(params))
     outcomes = []
     for size in (1, 2):
