@@ -6,6 +6,7 @@ process, `{"ended": PROCESS}` its exit code, or null while it runs.
 
 import atexit
 import functools
+import importlib
 import json
 import os
 import runpy
@@ -91,12 +92,9 @@ def answer(
 
 
 if __name__ == "__main__":
-    import pipeline.tracking.run  # what the stage imports late
-    import stages.train
-    import tests.training.ranks
-
+    for name in ("pipeline.tracking.run", "stages.train", "tests.training.ranks"):
+        importlib.import_module(name)
     for name in ("stages.train", "tests.training.ranks"):
         del sys.modules[name]  # it becomes the main module
-    del stages.train, tests.training.ranks
     for line in sys.stdin:
         print(json.dumps(answer(**json.loads(line))), flush=True)
