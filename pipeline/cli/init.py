@@ -254,7 +254,9 @@ def _write(params: Params, force: bool) -> None:
     unfinished.write_bytes(text)
     unfinished.replace(path)
     click.echo(f"{path} is written. If a guess is wrong, change it there: every key is explained. Then train:\n")
-    click.echo("    dvc repro")
+    here = Path.cwd()
+    has_git = any((folder / ".git").exists() for folder in (here, *here.parents))
+    click.echo("    dvc repro" if has_git else "    make run    # tells DVC that there is no git here")
 
 
 def _free(path: Path) -> Path:

@@ -38,7 +38,7 @@ def suit(found: Found, model: str | None) -> Params:
     """
     params = _outside(found)
     params = _fine_tuning(params, found, model) if model else _from_scratch(params, found)
-    found.why["tracking.experiment_name"] = "after the file"
+    found.why["tracking.experiment_name"] = "the name in MLflow: after the file, its folder or the project's"
     Params.model_validate(params.model_dump())
     return params
 

@@ -175,7 +175,10 @@ def _from_hub(data: Data) -> Any:
     try:
         return load_dataset(name, data.dataset_config_name, revision=data.revision)
     except (DatasetsError, OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"data.dataset_name: cannot load '{name}' from the hub: {first_line(error)}") from None
+        raise UserError(
+            f"data.dataset_name: cannot load '{name}' from the hub: {first_line(error)}\n"
+            "Without a network, put its files below data/raw/, and name them in data.train_file."
+        ) from None
 
 
 def _splits(

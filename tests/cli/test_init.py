@@ -44,7 +44,7 @@ def run(folder: Path) -> Init:
 def written(result: Result) -> Params:
     """What params.yaml says after a good end."""
     assert result.exception is None, result.exception
-    assert result.stdout.endswith("dvc repro\n")
+    assert result.stdout.endswith("make run    # tells DVC that there is no git here\n")
     assert not list(Path().glob("*.unfinished"))
     return params_file.read(project.PARAMS)
 
@@ -238,6 +238,12 @@ def test_changed_params_stay_without_force_and_force_keeps_a_backup(run: Init):
     project.PARAMS.write_text(other)
     assert "params.yaml.bak2 keeps the params.yaml" in run("data/raw/train.csv", "--force").stdout
     assert (BACKUP.read_text(), Path("params.yaml.bak2").read_text()) == (text, other)
+
+
+def test_in_a_clone_the_next_command_is_that_of_dvc(run: Init, folder: Path):
+    (folder / ".git").mkdir()
+    csv("data/raw/train.csv")
+    assert run("data/raw/train.csv").stdout.endswith("Then train:\n\n    dvc repro\n")
 
 
 def test_the_same_again_asks_nothing(run: Init):

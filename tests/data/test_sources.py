@@ -242,13 +242,16 @@ def test_a_hub_dataset_is_loaded_as_it_is_named(monkeypatch: pytest.MonkeyPatch)
         datasets.exceptions.DatasetGenerationError("An error occurred while generating the dataset"),
     ],
 )
-def test_what_the_hub_answers_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_what_the_hub_answers_is_told_in_its_first_line(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def load_dataset(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     message = error_of(Data(dataset_name="a/b"))
-    assert message == f"data.dataset_name: cannot load 'a/b' from the hub: {str(error).splitlines()[0]}"
+    assert message == (
+        f"data.dataset_name: cannot load 'a/b' from the hub: {str(error).splitlines()[0]}\n"
+        "Without a network, put its files below data/raw/, and name them in data.train_file."
+    )
 
 
 def test_a_mistyped_or_misplaced_name_does_not_reach_the_hub() -> None:
