@@ -230,7 +230,7 @@ class Hardware(Section):
         1, ge=1, le=1024, description="threads a process; explicit, since it changes the last bits"
     )
     devices: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = Field(
-        "auto", description="processes, one a device: auto takes every free GPU, or one process on a CPU"
+        "auto", description="processes, one a device: auto takes all GPUs that it sees, or one process on a CPU"
     )
     parallel: Literal["auto", "ddp", "fsdp"] = Field(
         "auto", description="ddp: every process holds the model; fsdp: a shard of it; auto: fsdp if it does not fit"
@@ -249,9 +249,11 @@ class Hardware(Section):
     checkpoint_dir: str | None = Field(None, description="where checkpoints lie; null: .reprise/ of the project")
 
     @model_validator(mode="after")
-    def _exact_has_a_fixed_cut(self) -> Self:
+    def _exact_fits_the_rest(self) -> Self:
         if self.reduce == "exact" and self.micro_batch_tokens == "auto":
             raise ValueError("reduce: exact needs micro_batch_tokens as a number: bits depend on how a step is cut")
+        if self.reduce == "exact" and self.parallel == "fsdp":
+            raise ValueError("reduce: exact needs the whole model in every process; set parallel to ddp or auto")
         return self
 
     @property

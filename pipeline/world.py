@@ -45,7 +45,9 @@ class World:
             name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         device = torch.device(name)
         if name == "cuda":
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            # Where each process is shown a GPU of its own, that is number 0 in all of them.
+            place = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+            device = torch.device("cuda", place)
             torch.cuda.set_device(device)
         return cls(device, precision)
 
@@ -60,15 +62,18 @@ class World:
         # Flags and results travel by way of the host, gradients by way of the device.
         backend = "cpu:gloo,cuda:nccl" if alone.device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=_PATIENCE)
-        try:
-            yield cls(alone.device, precision, dist.get_rank(), dist.get_world_size())
-        finally:
-            dist.destroy_process_group()
+        yield cls(alone.device, precision, dist.get_rank(), dist.get_world_size())
+        # Not after an error: NCCL would wait for ranks that hang in an exchange with this one. The process ends anyway.
+        dist.destroy_process_group()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What a forward pass computes in, where that is safe."""
+        return _DTYPES[self.precision]
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The precision of a forward pass."""
-        dtype = _DTYPES[self.precision]
-        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32)
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is up on any rank; every rank must ask."""

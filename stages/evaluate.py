@@ -9,13 +9,20 @@ from pipeline.evaluation import evaluate as evaluation
 from pipeline.evaluation.verdict import headline
 from pipeline.params import Params
 from pipeline.tracking.run import Run
-from pipeline.training import checkpoint, leftovers
+from pipeline.training import devices, launch, leftovers
+from pipeline.training.fingerprint import fingerprint
 from pipeline.world import World
 from stages.run import main
 
 
 def evaluate(params: Params) -> None:
     """Write metrics/evaluation.json, the confusion matrix and the report."""
+    with devices.taken(params.hardware.model_copy(update={"devices": 1})) as (workers, environment):
+        launch.run(work, (params,), workers, environment)
+
+
+def work(params: Params) -> None:
+    """What the one process does, on its device."""
     _clear_checkpoints(params)
     world = World.start(params.hardware, params.train.precision)
     model = digest.of_folder(project.BEST_MODEL)
@@ -33,7 +40,7 @@ def evaluate(params: Params) -> None:
 def _clear_checkpoints(params: Params) -> None:
     """Remove those of the training, whose results DVC has recorded by now."""
     folder = Path(params.hardware.checkpoint_dir) if params.hardware.checkpoint_dir else None
-    leftovers.clear(checkpoint.fingerprint(params, dag.inputs("train")), dag.locked("train"), folder)
+    leftovers.clear(fingerprint(params, dag.inputs("train")), dag.locked("train"), folder)
 
 
 if __name__ == "__main__":

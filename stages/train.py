@@ -25,11 +25,12 @@ def work(params: Params) -> None:
     # Imported here: torch and transformers take seconds, and a process that only starts others needs neither.
     from pipeline.training import checkpoint, leftovers
     from pipeline.training import train as training
+    from pipeline.training.fingerprint import fingerprint
     from pipeline.world import World
 
     with signals.noted() as stopping, World.join(params.hardware, params.train.precision) as world:
         inputs = dag.inputs("train")
-        mark = checkpoint.fingerprint(params, inputs)
+        mark = fingerprint(params, inputs)
         folder = Path(params.hardware.checkpoint_dir) if params.hardware.checkpoint_dir else None
         limit = params.hardware.save_total_limit
         if world.rank:

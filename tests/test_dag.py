@@ -15,7 +15,13 @@ STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 TASKS = [f"pipeline/tasks/{path.name}" for path in (REPOSITORY / "pipeline/tasks").glob("*.py")]
 FOUND_BY_NAME = {"pipeline/tasks/__init__.py": TASKS}
 # What tells of a result, but never shapes one.
-SHAPES_NOTHING = ("pipeline/tracking/", "pipeline/progress.py", "pipeline/dag.py")
+STARTS_PROCESSES = ("cluster", "devices", "launch", "lease", "signals", "worker")
+SHAPES_NOTHING = (
+    "pipeline/tracking/",
+    "pipeline/progress.py",
+    "pipeline/dag.py",
+    *(f"pipeline/training/{name}.py" for name in STARTS_PROCESSES),
+)
 OTHER_FILES = {"pipeline/evaluation/report.py": ["pipeline/evaluation/report.html.j2"]}
 
 

@@ -88,6 +88,8 @@ def test_one_column_needs_no_list() -> None:
         (Model, {"model_name_or_path": "data/models/a"}, "either model_name_or_path or config"),
         (Model, {"config": None}, "either model_name_or_path or config"),
         (Model, {"config": {"hidden_size": 8}}, "needs a model_type"),
+        (Hardware, {"reduce": "exact", "micro_batch_tokens": "auto"}, "needs micro_batch_tokens as a number"),
+        (Hardware, {"reduce": "exact", "parallel": "fsdp"}, "needs the whole model in every process"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(section: type[Section], values: dict, said: str) -> None:

@@ -40,7 +40,10 @@ def test_a_gpu_is_used_unless_the_params_keep_off_it(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    assert World.start(Hardware(use_cpu=use_cpu), "fp32").device.type == device
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")  # as where each task of SLURM is shown a GPU of its own
+    found = World.start(Hardware(use_cpu=use_cpu), "fp32").device
+    assert (found.type, found.index or 0) == (device, 0)
 
 
 @pytest.mark.parametrize(

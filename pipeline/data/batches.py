@@ -88,6 +88,8 @@ def shares(lengths: np.ndarray, indices: np.ndarray, ranks: int) -> list[np.ndar
     for _ in range(len(indices)):
         full, empty = int(loads.argmax()), int(loads.argmin())
         gap = int(loads[full] - loads[empty])
+        if gap <= 1:
+            break
         moved = lengths[dealt[full]][:, None].astype(np.int64) - lengths[dealt[empty]][None, :]
         left = np.abs(gap - 2 * moved)
         if left.size == 0 or left.min() >= gap:

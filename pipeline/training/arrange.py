@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -90,7 +90,7 @@ def is_sharded(model: PreTrainedModel, world: World, params: Params) -> bool:
     tokens = params.tokenizer.max_seq_length if tokens == "auto" else tokens  # auto can do with one example
     needed = estimate(model.config, parameters, tokens, params)
     there = torch.cuda.get_device_properties(world.device).total_memory
-    fits = needed <= there * USABLE
+    fits = not world.any(needed > there * USABLE)  # the ranks' devices may differ
     if world.rank == 0:
         print(
             f"train: {parameters:,} parameters need about {needed / 2**30:.1f} GiB with gradients, optimizer state and "
@@ -103,10 +103,13 @@ def is_sharded(model: PreTrainedModel, world: World, params: Params) -> bool:
 def shard(model: PreTrainedModel, world: World) -> PreTrainedModel:
     """Cut every parameter's rows over the ranks' devices, in place: layer by layer, so that one at a time is whole."""
     mesh = init_device_mesh(world.device.type, (world.size,))
+    # Under autocast alone, autograd would keep a 16-bit copy of every whole weight until the backward.
+    dtype = None if world.dtype == torch.float32 else world.dtype
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for layer in _layers(model):
-        fully_shard(layer, mesh=mesh)
+        fully_shard(layer, mesh=mesh, mp_policy=policy)
     # By default the root stays whole between forward and backward, and an evaluation has no backward.
-    fully_shard(model, mesh=mesh, reshard_after_forward=True)
+    fully_shard(model, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
     return model
 
 

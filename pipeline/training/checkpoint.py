@@ -14,16 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipeline import dag, digest, project
+from pipeline import digest, project
 from pipeline.errors import UserError
-from pipeline.model import origin
-from pipeline.params import Params
 from pipeline.training.folder_lock import locked as locked_folder
 from pipeline.training.pieces import SUFFIX, Piece, Pieces, write
 
@@ -31,25 +28,6 @@ _STATE, _MANIFEST = "state.json", "manifest.json"
 _RUN, _TOKENS, _FINISHED = "run_id", "micro_batch_tokens.json", "finished"
 _UNFINISHED, _DIGITS = "unfinished", 8
 _PATIENCE, _LAST_PATIENCE, _POLL = 600.0, 5.0, 0.05  # seconds
-
-
-def fingerprint(params: Params, inputs: Mapping[str, str]) -> str:
-    """What a checkpoint belongs to: all that DVC re-runs the train stage for, and what DVC cannot list.
-
-    The latter is a model folder outside data/models, and the versions that are installed.
-
-    Args:
-        inputs: SHA-256 of every dependency of the stage, by path (`dag.inputs`).
-    """
-    values = params.model_dump(mode="json")
-    return digest.of_value(
-        {
-            "params": {section: values[section] for section in dag.param_sections("train")},
-            "inputs": inputs,
-            "model": origin.digests(params),
-            "versions": {package: version(package) for package in ("torch", "transformers")},
-        }
-    )
 
 
 def folder_of(mark: str, folder: Path | None = None) -> Path:
@@ -289,19 +267,25 @@ class Checkpoints:
         self._prune()
 
     def _damage(self, step: int) -> str:
-        """Which file is not what was written; an empty string if all are."""
-        folder = self._at(step)
+        """Which file is not what was written; an empty string if all are.
+
+        Raises:
+            UserError: a file cannot be read just now, as on a mount that is away: that is no damage.
+        """
+        folder, reading = self._at(step), _MANIFEST
         try:
             manifest: dict[str, str] = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return _MANIFEST
-        # What lies there counts as well: a flipped bit can make one name in the manifest another.
-        for name in sorted({_STATE, *manifest, *(path.name for path in folder.glob(f"*{SUFFIX}"))}):
-            try:
-                if digest.of_file(folder / name) != manifest.get(name):
-                    return name
-            except OSError:
-                return name
+            # What lies there counts as well: a flipped bit can make one name in the manifest another.
+            for reading in sorted({_STATE, *manifest, *(path.name for path in folder.glob(f"*{SUFFIX}"))}):
+                if digest.of_file(folder / reading) != manifest.get(reading):
+                    return reading
+        except (FileNotFoundError, ValueError):
+            return reading
+        except OSError as error:
+            raise UserError(
+                f"The checkpoint of step {step} cannot be read: {folder / reading}: {error.strerror}.\n"
+                f"Run again when it can be, or remove {self.folder} to train from the start."
+            ) from error
         return ""
 
     def _verify(self, step: int) -> None:

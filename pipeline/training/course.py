@@ -18,12 +18,12 @@ from pipeline.params import Params
 from pipeline.progress import Bar, bar
 from pipeline.tasks.base import Task
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.launch import AGAIN
 from pipeline.training.learner import Learner
 from pipeline.training.loop import Step, steps
 from pipeline.training.optimizer import learning_rate
 from pipeline.training.pace import Pace
 from pipeline.training.parallel import Parallel, Preempted, Shards
+from pipeline.training.worker import AGAIN
 
 Log = Callable[[int, dict[str, float]], None]
 """Told of the metrics of a step: `train/loss`, `validation/accuracy`, ..."""
@@ -170,12 +170,14 @@ class Course:
         Other ranks may wait for this one in the middle of an exchange, so that all of them have to start again.
         """
         hardware, longest = self.params.hardware, int(self._examples.lengths.max())
-        if hardware.reduce == "exact" or self.micro_batch_tokens <= longest:
-            fewer = "hardware.micro_batch_tokens" if hardware.reduce == "exact" else "tokenizer.max_seq_length"
+        exact = hardware.reduce == "exact"
+        if exact or self.micro_batch_tokens <= longest:
+            fewer = "hardware.micro_batch_tokens" if exact else "tokenizer.max_seq_length"
             raise UserError(
                 f"The device has no memory left for micro-batches of {self.micro_batch_tokens:,} tokens; the longest "
                 f"example has {longest:,}.\n"
-                f"Lower {fewer}, or set hardware.gradient_checkpointing: true, or hardware.parallel: fsdp."
+                f"Lower {fewer}, or set hardware.gradient_checkpointing: true"
+                + ("." if exact else ", or hardware.parallel: fsdp.")
             )
         self.micro_batch_tokens = max(self.micro_batch_tokens // 2, longest)
         self.checkpoints.keep_tokens(hardware.micro_batch_tokens, self.micro_batch_tokens)
@@ -185,6 +187,7 @@ class Course:
         )
         if self.parallel.world.size > 1:
             sys.exit(AGAIN)
+        self.learner.drop_unfinished_state()
         torch.cuda.empty_cache()
 
     def _is_due(self, step: int) -> bool:

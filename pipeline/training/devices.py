@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline import project
 from pipeline.params import Hardware
-from pipeline.training import launch
+from pipeline.training.cluster import placed
 from pipeline.training.lease import lease, visible_devices
 
 
@@ -24,7 +24,7 @@ def taken(hardware: Hardware) -> Iterator[tuple[int, dict[str, str]]]:
     Raises:
         UserError: there are fewer devices.
     """
-    if launch.placed(os.environ) is not None:
+    if placed(os.environ) is not None:
         yield 1, {}
         return
     gpus = [] if hardware.use_cpu else visible_devices(os.environ, _gpus())

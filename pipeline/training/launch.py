@@ -5,16 +5,11 @@ what a preempted job needs: signals reach every worker, also one that is still i
 launcher; and the launcher ends with one message and one exit code.
 """
 
-import gc
 import logging
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import threading
-import time
-import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,14 +20,12 @@ from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, NoReturn
 
-from pipeline.environment import LAUNCHER, die_with
+from pipeline.environment import LAUNCHER
 from pipeline.errors import UserError
+from pipeline.training.cluster import placed
+from pipeline.training.worker import AGAIN, PREEMPTED, End, Job, heeded, stop, work
 
-PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: the state is saved, and the same command goes on from it
-AGAIN = 85  # ERESTART of Linux: all workers have to start again, at once
-_INTERRUPTED, _KILLED_BY = 130, 128
-
-_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_KILLED_BY = 128
 _SECONDS_BETWEEN_LOOKS = 0.1
 # torch waits 30 s by itself after a worker has failed; this is for Ctrl-\ to the launcher.
 _SECONDS_TO_SAVE = 30
@@ -70,59 +63,30 @@ def run(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int, en
     place = placed(os.environ)
     with _set(environment | (place or {})):
         if place is not None or workers == 1:
-            entry(*arguments)
+            _work_here(entry, arguments)
         else:
             while not _launch(entry, arguments, workers):
                 pass
 
 
-def placed(environ: Mapping[str, str]) -> dict[str, str] | None:
-    """The place of this process among those that torchrun or `srun` started, as torch reads it; None if it is alone.
+def _work_here(entry: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    def stop_early(number: int, frame: FrameType | None) -> NoReturn:
+        print("stopped as asked, before the work began", file=sys.stderr)
+        stop(number, frame)
 
-    A batch script of SLURM is alone: SLURM_NTASKS stands there, too, but nobody started the other tasks.
-
-    Raises:
-        UserError: what was set is not enough to find the others.
-    """
-    if environ.get("RANK") and environ.get("WORLD_SIZE"):
-        for name in ("MASTER_ADDR", "MASTER_PORT"):
-            if environ["WORLD_SIZE"] != "1" and not environ.get(name):
-                raise UserError(
-                    f"RANK and WORLD_SIZE are set, as torchrun sets them, but {name} is not.\n"
-                    f"Set it to where rank 0 listens, or unset RANK and WORLD_SIZE to train in processes of our own."
-                )
-        return {"LOCAL_RANK": environ.get("LOCAL_RANK") or "0"}
-    if environ.get("SLURM_PROCID") and int(environ.get("SLURM_STEP_NUM_TASKS") or 1) > 1:
-        return {
-            "RANK": environ["SLURM_PROCID"],
-            "WORLD_SIZE": environ["SLURM_STEP_NUM_TASKS"],
-            "LOCAL_RANK": environ.get("SLURM_LOCALID") or "0",
-            "MASTER_ADDR": environ.get("MASTER_ADDR") or _first_host(environ),
-            "MASTER_PORT": environ.get("MASTER_PORT") or _port(environ),
-        }
-    return None
-
-
-def _first_host(environ: Mapping[str, str]) -> str:
-    hosts = environ.get("SLURM_STEP_NODELIST") or environ.get("SLURM_JOB_NODELIST")
-    scontrol = shutil.which("scontrol", path=environ.get("PATH"))
-    if hosts and scontrol:
-        told = subprocess.run([scontrol, "show", "hostnames", hosts], capture_output=True, text=True, check=False)
-        if told.returncode == 0 and told.stdout.strip():
-            return told.stdout.split()[0]
-    # Where srun was called: the first host inside a batch job, but not on a login node.
-    if environ.get("SLURM_LAUNCH_NODE_IPADDR"):
-        return environ["SLURM_LAUNCH_NODE_IPADDR"]
-    raise UserError(
-        f"SLURM started {environ['SLURM_STEP_NUM_TASKS']} tasks, but the host of the first one cannot be told: "
-        "`scontrol show hostnames` names none.\nSet MASTER_ADDR to it."
-    )
-
-
-def _port(environ: Mapping[str, str]) -> str:
-    """The same in every task, another one in each step of a job, and below those that systems hand out freely."""
-    job, step = (int(environ.get(name) or 0) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
-    return str(20_000 + (7 * job + step) % 12_000)
+    before = {number: signal.signal(number, stop_early) for number in heeded()}
+    try:
+        entry(*arguments)
+    except SystemExit as end:
+        if end.code != AGAIN:
+            raise
+        raise UserError(
+            "The device has no memory left, and only who started these processes can start them again.\n"
+            "Run the same command again: it goes on from the last checkpoint, with smaller micro-batches."
+        ) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -138,19 +102,6 @@ def _set(environment: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-# In the launcher
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What a worker gets. One value, since elastic replaces `${...}` in arguments that are texts."""
-
-    entry: Callable[..., None]
-    arguments: tuple[Any, ...]
-    launcher: int
-    tell: tuple["Connection[int | _End, Any]", ...]  # each rank's end of a pipe; a full disk would lose a file
-
-
 @dataclass(frozen=True)
 class _Heard:
     """What the launcher has heard so far.
@@ -163,13 +114,13 @@ class _Heard:
 
     signals: list[int] = field(default_factory=list)
     pids: dict[int, int] = field(default_factory=dict)
-    ends: "dict[int, _End]" = field(default_factory=dict)
+    ends: "dict[int, End]" = field(default_factory=dict)
 
 
 def _launch(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int) -> bool:
     """Whether the work is done; else all workers have to start again."""
     pipes = [Pipe(duplex=False) for _ in range(workers)]
-    job = _Job(entry, arguments, os.getpid(), tuple(tell for _, tell in pipes))
+    job = Job(entry, arguments, os.getpid(), tuple(tell for _, tell in pipes))
     with _set({LAUNCHER: str(os.getpid())}), _listening([told for told, _ in pipes]) as heard:
         for name in _NOISY:
             logging.getLogger(name).addFilter(_is_no_noise)
@@ -196,7 +147,7 @@ def _launch(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int
         if heard.signals:
             sys.exit(PREEMPTED)
         try:
-            elastic_launch(config, _work)(job)
+            elastic_launch(config, work)(job)
             return True
         except SignalException as stopped:
             sys.exit(_KILLED_BY + stopped.sigval)
@@ -208,7 +159,7 @@ def _launch(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int
     return done
 
 
-def _is_done(ends: Mapping[int, "_End"], deaths: Mapping[int, str], workers: int) -> bool:
+def _is_done(ends: Mapping[int, End], deaths: Mapping[int, str], workers: int) -> bool:
     """Raise what the failed workers come to; else whether all had done their work before they were stopped.
 
     The first error that explains itself is the cause: a worker that dies tears the connections of the others, who may
@@ -241,13 +192,13 @@ def _is_done(ends: Mapping[int, "_End"], deaths: Mapping[int, str], workers: int
     return True
 
 
-def _noted(error: Exception, end: "_End") -> Exception:
+def _noted(error: Exception, end: End) -> Exception:
     error.add_note(f"In the worker:\n{end.traceback}")
     return error
 
 
 @contextmanager
-def _listening(pipes: "Sequence[Connection[Any, int | _End]]") -> Iterator[_Heard]:
+def _listening(pipes: "Sequence[Connection[Any, int | End]]") -> Iterator[_Heard]:
     """Hear what workers tell, and pass signals on to each as soon as it can take them.
 
     The main thread blocks them, and so do the workers from birth: one that goes to the whole group waits in a worker
@@ -255,7 +206,7 @@ def _listening(pipes: "Sequence[Connection[Any, int | _End]]") -> Iterator[_Hear
     """
     resource_tracker.ensure_running()  # it would unblock signals when it starts
     heard, ended = _Heard(), threading.Event()
-    before = {number: signal.signal(number, lambda got, _: heard.signals.append(got)) for number in _heeded()}
+    before = {number: signal.signal(number, lambda got, _: heard.signals.append(got)) for number in heeded()}
     listening = threading.Thread(target=_listen, args=(pipes, heard, ended), daemon=True)
     listening.start()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, before)
@@ -269,7 +220,7 @@ def _listening(pipes: "Sequence[Connection[Any, int | _End]]") -> Iterator[_Hear
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _listen(pipes: "Sequence[Connection[Any, int | _End]]", heard: _Heard, ended: threading.Event) -> None:
+def _listen(pipes: "Sequence[Connection[Any, int | End]]", heard: _Heard, ended: threading.Event) -> None:
     passed_on: Counter[int] = Counter()
     while True:
         last = ended.is_set()
@@ -290,87 +241,6 @@ def _listen(pipes: "Sequence[Connection[Any, int | _End]]", heard: _Heard, ended
                 passed_on[rank] += 1
 
 
-def _heeded() -> list[signal.Signals]:
-    """Those of the signals that nobody (nohup, a shell's `&`) has told this process to ignore."""
-    return [number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN]
-
-
 def _is_no_noise(record: logging.LogRecord) -> bool:
     """False for what elastic logs of a worker's failure (a traceback of its own) and for its warnings."""
     return record.levelno >= logging.ERROR and not record.exc_info
-
-
-# In a worker
-
-
-@dataclass(frozen=True)
-class _End:
-    """How the work of a worker ended: with `code` 0, with an exit code, or with an exception."""
-
-    time: int  # of a clock that all processes of a machine share
-    code: int = 0
-    kind: str = ""
-    text: str = ""
-    errno: int | None = None
-    traceback: str = ""
-
-    @property
-    def is_unexpected(self) -> bool:
-        """Whether it is an exception that nobody foresaw."""
-        return bool(self.traceback) and not self.kind
-
-    @classmethod
-    def of(cls, error: BaseException) -> "_End":
-        now = time.monotonic_ns()
-        if isinstance(error, KeyboardInterrupt):
-            return cls(now, _INTERRUPTED)
-        if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
-            return cls(now, error.code or 0)
-        if isinstance(error, SystemExit):
-            return cls(now, 1, traceback=str(error.code))
-        trace = "".join(traceback.format_exception(error)).rstrip()
-        if isinstance(error, UserError):
-            return cls(now, 1, "UserError", str(error), traceback=trace)
-        if isinstance(error, OSError):
-            return cls(now, 1, "OSError", error.strerror or "", error.errno, trace)
-        return cls(now, 1, traceback=trace)
-
-
-def _work(job: _Job) -> None:
-    """Call the entry, and tell how it ended.
-
-    Elastic would wait for ever for a worker that ends with 0 and did not return, and log every exception.
-    """
-    die_with(job.launcher)
-    os.environ.pop(LAUNCHER, None)  # what this process may start has another parent
-    os.setpgid(0, 0)  # Ctrl-C then comes from the launcher alone; a second one may mean something else
-    heeded, tell = _heeded(), job.tell[int(os.environ["RANK"])]
-    try:
-        try:
-            for number in heeded:
-                signal.signal(number, _stop)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
-            tell.send(os.getpid())
-            job.entry(*job.arguments)
-            end = _End(time.monotonic_ns())
-        except BaseException as error:
-            end = _End.of(error)
-    except SystemExit as stopped:  # a signal came while an error was put into words; _stop lets in no other
-        end = _End.of(stopped.__context__ or stopped)
-    # One that failed is about to end. One that is done waits for the others, and must end when they fail.
-    for number in heeded:
-        signal.signal(number, _ignore if end.code else _stop)
-    tell.send(end)
-    gc.freeze()  # as at the end of a stage
-    if end.code:
-        sys.exit(end.code)
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    for other in _heeded():
-        signal.signal(other, _ignore)
-    sys.exit(PREEMPTED)
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """Not SIG_IGN: Python tells of a signal that came just before that was set."""

@@ -37,6 +37,11 @@ class Learner:
         state: dict[str, Any] = self.scaler.state_dict()
         return state
 
+    def drop_unfinished_state(self) -> None:
+        """Forget moments that were being made, before the first step, when memory ran out."""
+        for parameter in [p for p, state in self.optimizer.state.items() if not {*_MOMENTS} <= state.keys()]:
+            del self.optimizer.state[parameter]
+
     @torch.no_grad()
     def restore(self, saved: Pieces, scale: dict[str, Any]) -> None:
         """Take up a checkpoint that any number of ranks wrote."""

@@ -85,7 +85,9 @@ def lease(wanted: int, visible: Sequence[str], say: Callable[[str], object] = _s
 
 
 def _folder() -> Path:
-    folder = Path(os.environ.get(FOLDER) or _FOLDER)
+    # A job of SLURM may be shown its GPUs under numbers of its own, which say nothing to other jobs.
+    job = os.environ.get("SLURM_JOB_ID")
+    folder = Path(os.environ.get(FOLDER) or (_FOLDER / f"job-{job}" if job else _FOLDER))
     with _told(folder):
         try:
             folder.mkdir(parents=True)

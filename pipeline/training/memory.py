@@ -55,17 +55,22 @@ def fitting_tokens(learner: Learner, parallel: Parallel, task: Task, store: Stor
     free, _ = torch.cuda.mem_get_info(device)
     usable = int((free + torch.cuda.memory_reserved(device)) * USABLE)
 
+    def agreed(examples: int) -> int:  # every rank must take part in every rehearsal
+        return int(min(parallel.world.gather(examples)))
+
     def peak(examples: int) -> int:
         torch.cuda.reset_peak_memory_stats(device)
         rehearse(learner, parallel, task, store, params, longest[:examples])
         return int(torch.cuda.max_memory_allocated(device))
 
     most = min(len(store), params.train.global_batch_size)
-    examples = fitting_examples(peak, lambda: torch.cuda.memory_allocated(device), most, usable)
-    return int(min(parallel.world.gather(examples)) * store.lengths[longest[0]])
+    examples = fitting_examples(peak, lambda: torch.cuda.memory_allocated(device), most, usable, agreed)
+    return examples * int(store.lengths[longest[0]])
 
 
-def fitting_examples(peak: Callable[[int], int], held: Callable[[], int], most: int, usable: int) -> int:
+def fitting_examples(
+    peak: Callable[[int], int], held: Callable[[], int], most: int, usable: int, agreed: Callable[[int], int]
+) -> int:
     """How many examples fit: at equal lengths, the peak is a straight line in their number.
 
     Args:
@@ -73,15 +78,16 @@ def fitting_examples(peak: Callable[[int], int], held: Callable[[], int], most: 
         held: bytes that stay between micro-batches.
         most: examples that a micro-batch can have.
         usable: bytes.
+        agreed: the fewest of what the ranks say.
     """
     peak(1)  # makes what stays: the optimizer's state, workspaces of libraries
     one = peak(1)
     slope = one - held()  # at most so much an example: a part of it does not grow
-    few = min(most, _FEW, (usable - held()) // max(slope, 1))
+    few = agreed(min(most, _FEW, (usable - held()) // max(slope, 1)))
     if few < 2:
         return 1
     slope = (peak(few) - one) // (few - 1)
-    return max(1, min(most, 1 + (usable - one) // max(slope, 1)))
+    return agreed(max(1, min(most, 1 + (usable - one) // max(slope, 1))))
 
 
 def rehearse(

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
 from pipeline.data.batches import level, micro_batches, shares
-from pipeline.training.launch import PREEMPTED
+from pipeline.training.worker import PREEMPTED
 from pipeline.world import World
 
 
@@ -173,9 +173,10 @@ class Tree(Parallel):
         while width < self.world.size:
             sums = self._exchange(sums, self.world.rank ^ width)
             width *= 2
-        whole, *gradients = sums
-        for parameter, gradient in zip(self._trained(), gradients, strict=True):
-            parameter.grad = gradient
+        whole, used, *gradients = sums
+        for parameter, gradient, count in zip(self._trained(), gradients, used.tolist(), strict=True):
+            # What nobody used has no gradient, and no decay.
+            parameter.grad = gradient if count else None
         return whole
 
     def _below(self, leaves: list[Part], rank: int) -> list[Part]:
@@ -200,8 +201,9 @@ class Tree(Parallel):
         return left
 
     def _take(self, loss: Tensor) -> list[Tensor]:
-        """The loss and the gradients of a leaf, which leave the parameters."""
-        taken = [loss]
+        """Of a leaf: its loss, whether it used each parameter (0 or 1), and the gradients, which leave those."""
+        used = [float(parameter.grad is not None) for parameter in self._trained()]
+        taken = [loss, torch.tensor(used, device=self.world.device)]
         for parameter in self._trained():
             taken.append(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
             parameter.grad = None

@@ -89,7 +89,13 @@ def _micro_batch_tokens(
         return asked
     tokens: int | None = world.tell(checkpoints.kept_tokens(asked))
     if tokens is None:
-        tokens = fitting_tokens(learner, parallel, task, Store(project.TOKENIZED / "train.arrow"), params)
+        try:
+            tokens = fitting_tokens(learner, parallel, task, Store(project.TOKENIZED / "train.arrow"), params)
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                "The device has no memory for one example of the longest, forward and backward.\n"
+                "Lower tokenizer.max_seq_length, or set hardware.gradient_checkpointing: true, or parallel: fsdp."
+            ) from error
         if world.rank == 0:
             checkpoints.keep_tokens(asked, tokens)
             print(f"train: micro-batches of {tokens:,} tokens")

@@ -15,6 +15,7 @@ from pipeline.evaluation.verdict import compared
 from pipeline.params import Params
 from pipeline.tasks.text_classification import TextClassification
 from pipeline.training import checkpoint
+from pipeline.training.fingerprint import fingerprint
 from pipeline.training.train import train
 from pipeline.world import World
 
@@ -28,7 +29,7 @@ def trained(tokenized: Path, tiny_params: Params) -> World:
     task = TextClassification.load(project.PREPARED)
     (project.PREPARED / "audit.json").write_text(json.dumps(audit(rows, rows, task.labels)))
     world = World.start(tiny_params.hardware, tiny_params.train.precision)
-    with checkpoint.hold(checkpoint.fingerprint(tiny_params, {}), 1) as checkpoints:
+    with checkpoint.hold(fingerprint(tiny_params, {}), 1) as checkpoints:
         train(tiny_params, world, checkpoints, lambda step, metrics: None)
     return world
 

@@ -34,7 +34,7 @@ def with_hardware(**hardware: object) -> Params:
         (1, {"parallel": "fsdp"}, False),
         (2, {"parallel": "fsdp"}, True),
         (2, {"parallel": "ddp"}, False),
-        (2, {"parallel": "fsdp", "reduce": "exact"}, False),
+        (2, {"reduce": "exact"}, False),
         (2, {}, False),
     ],
 )
@@ -46,6 +46,7 @@ def test_shards_are_made_where_the_params_ask_for_them(size: int, hardware: dict
 def test_what_does_not_fit_a_gpu_is_sharded_and_the_estimate_is_told_once(
     tokens: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(World, "any", lambda self, flag: flag)
     params, model = with_hardware(micro_batch_tokens=tokens), outline()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     counted = params.tokenizer.max_seq_length if tokens == "auto" else 1024

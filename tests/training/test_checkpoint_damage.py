@@ -68,6 +68,18 @@ def test_half_a_file_is_found_and_named(
     assert f"step 20 is damaged ({name})" in capsys.readouterr().out
 
 
+def test_a_file_that_cannot_be_read_just_now_is_no_damage(two: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(path: Path) -> str:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.digest.of_file", away)
+        with pytest.raises(UserError, match=r"step 20 cannot be read: .*: Stale file handle"):
+            two.latest()
+    found = two.latest()
+    assert found is not None and found[1]["step"] == 20
+
+
 def test_every_bit_of_the_manifest_counts(checkpoints: Checkpoints) -> None:
     save_by_two(checkpoints, 10, best_step=None)
     manifest = at(checkpoints, 10) / "manifest.json"

@@ -54,7 +54,7 @@ def test_a_full_disk_ends_the_training_clearly_and_with_room_it_goes_on(
     )
     said = (home / "full.log").read_text()
     assert done.returncode == 0, said
-    assert "train: No space left on device. Free some, then run dvc repro again." in said
+    assert "train: No space left on device. Free some; then dvc repro goes on from the last checkpoint." in said
     assert "Traceback" not in said
     (held,) = (home / "seen").iterdir()
     found = Checkpoints(held, 2).latest()

@@ -122,3 +122,13 @@ def test_a_step_counts_its_tokens_without_padding(tokenized: Path, tiny_params: 
     (step,) = run(tiny_params, learner_of(tiny_params), 0, 39, stop=1)
     store = Store(project.TOKENIZED / "train.arrow")
     assert step.tokens == int(store.lengths[BatchPlan(len(store), 16, 42).indices(0)].sum())
+
+
+@pytest.mark.parametrize("reduce", ["fast", "exact"])
+def test_a_weight_that_nobody_uses_stays_as_it_is(tokenized: Path, tiny_params: Params, reduce: str) -> None:
+    params = tiny_params.model_copy(update={"hardware": tiny_params.hardware.model_copy(update={"reduce": reduce})})
+    learner = learner_of(params)
+    learner.model.register_parameter("unused", torch.nn.Parameter(torch.ones(2, 2)))
+    learner = Learner(learner.model, adamw(learner.model, params.train), learner.scaler)
+    run(params, learner, 0, 39, stop=3)
+    assert torch.equal(learner.model.unused, torch.ones(2, 2))

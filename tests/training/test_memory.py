@@ -16,8 +16,9 @@ from pipeline.params import Hardware, Params
 from pipeline.tasks.text_classification import TextClassification
 from pipeline.training import checkpoint
 from pipeline.training.arrange import arrange
-from pipeline.training.launch import AGAIN
+from pipeline.training.fingerprint import fingerprint
 from pipeline.training.memory import estimate, fitting_examples, fitting_tokens, rehearse
+from pipeline.training.worker import AGAIN
 from pipeline.world import World
 from tests.training.ranks import ends, start, with_memory
 from tests.training.ranks import run as run_ranks
@@ -78,7 +79,7 @@ def test_as_many_examples_as_the_memory_has_room_for(
         asked.append(examples)
         return fixed + each * examples
 
-    assert fitting_examples(peak, lambda: fixed, most, usable) == fitting
+    assert fitting_examples(peak, lambda: fixed, most, usable, lambda examples: examples) == fitting
     assert all(fixed + each * examples <= usable for examples in asked if examples > 1), "measuring must not overflow"
 
 
@@ -93,6 +94,15 @@ def test_a_rehearsal_changes_nothing(tokenized: Path, tiny_params: Params) -> No
     for state in learner.optimizer.state.values():
         assert not state["step"].any() and not state["exp_avg"].any() and not state["exp_avg_sq"].any()
     assert fitting_tokens(learner, parallel, task, store, with_hardware(tiny_params, micro_batch_tokens="auto")) == 1024
+
+
+def test_moments_that_were_being_made_when_memory_ran_out_are_made_again(tokenized: Path, tiny_params: Params) -> None:
+    learner = learner_of(tiny_params)
+    whole, half, *_ = learner.model.parameters()
+    learner.optimizer.state[whole] = {"step": torch.ones(()), "exp_avg": whole * 0, "exp_avg_sq": whole * 0}
+    learner.optimizer.state[half] = {"step": torch.ones(()), "exp_avg": half * 0}
+    learner.drop_unfinished_state()
+    assert list(learner.optimizer.state) == [whole]
 
 
 def test_training_goes_on_with_smaller_micro_batches_when_memory_runs_out(
@@ -112,7 +122,7 @@ def test_training_goes_on_with_smaller_micro_batches_when_memory_runs_out(
     with pytest.raises(UserError, match=f"the longest example has {longest}.\nLower tokenizer.max_seq_length"):
         run(params)
     # What was found to fit is used again.
-    mark = checkpoint.folder_of(checkpoint.fingerprint(params, dag.inputs("train")))
+    mark = checkpoint.folder_of(fingerprint(params, dag.inputs("train")))
     assert checkpoint.Checkpoints(mark, 2).kept_tokens(150) == longest
     with pytest.raises(UserError, match=r"micro-batches of 150 tokens;.*\nLower hardware.micro_batch_tokens"):
         run(with_hardware(params, reduce="exact"))

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pipeline.params import Params
-from pipeline.training.launch import PREEMPTED
+from pipeline.training.worker import PREEMPTED
 from stages.train import train
 from tests.training.homes import STAGE, checkpoints_of, environment, home_of, points, processes_of, results, workers_of
 

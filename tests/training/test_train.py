@@ -12,6 +12,7 @@ from pipeline import dag, digest, project
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.training import checkpoint
+from pipeline.training.fingerprint import fingerprint
 from pipeline.training.train import train
 from pipeline.world import World
 
@@ -30,9 +31,7 @@ def run(params: Params, kill_at: int | None = None) -> dict[tuple[int, str], flo
             raise Killed
 
     world = World.start(params.hardware, params.train.precision)
-    with checkpoint.hold(
-        checkpoint.fingerprint(params, dag.inputs("train")), params.hardware.save_total_limit
-    ) as checkpoints:
+    with checkpoint.hold(fingerprint(params, dag.inputs("train")), params.hardware.save_total_limit) as checkpoints:
         train(params, world, checkpoints, log)
         checkpoints.clear()
     return logged
@@ -94,7 +93,7 @@ def test_hardware_changes_neither_steps_nor_examples(tokenized: Path, tiny_param
     params = tiny_params.model_copy(update={"model": tiny_params.model.model_copy(update={"config": quiet})})
     cut = {"micro_batch_tokens": 1000, "gradient_checkpointing": True}
     other = params.model_copy(update={"hardware": params.hardware.model_copy(update=cut)})
-    assert checkpoint.fingerprint(params, dag.inputs("train")) == checkpoint.fingerprint(other, dag.inputs("train"))
+    assert fingerprint(params, dag.inputs("train")) == fingerprint(other, dag.inputs("train"))
     one, two = run(params), run(other)
     for key in ((13, "validation/loss"), (39, "validation/loss"), (39, "train/loss")):
         assert one[key] == pytest.approx(two[key], rel=1e-4)

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import dag
 from pipeline.params import Evaluate, Hardware, Model, Params, Tokenizer, Tracking, Train
-from pipeline.training import checkpoint
+from pipeline.training import fingerprint
 from tests.training.test_checkpoint import flip
 
 DVC_YAML = """
@@ -19,8 +19,8 @@ stages:
 """
 
 
-def fingerprint(params: Params) -> str:
-    return checkpoint.fingerprint(params, dag.inputs("train"))
+def mark(params: Params) -> str:
+    return fingerprint.fingerprint(params, dag.inputs("train"))
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def project_folder(folder: Path) -> Path:
     ],
 )
 def test_params_of_the_stage_change_the_fingerprint(project_folder: Path, changed: Params) -> None:
-    assert fingerprint(changed) != fingerprint(Params())
+    assert mark(changed) != mark(Params())
 
 
 def test_what_train_does_not_depend_on_leaves_the_fingerprint(project_folder: Path) -> None:
@@ -55,40 +55,40 @@ def test_what_train_does_not_depend_on_leaves_the_fingerprint(project_folder: Pa
         tracking=Tracking(run_name="x"),
         evaluate=Evaluate(n_resamples=200),
     )
-    assert fingerprint(changed) == fingerprint(Params())
+    assert mark(changed) == mark(Params())
     (project_folder / "README.md").write_text("new")
     (project_folder / "data" / "tokenized" / "__pycache__").mkdir()
-    assert fingerprint(changed) == fingerprint(Params())
+    assert mark(changed) == mark(Params())
 
 
 @pytest.mark.parametrize(
     "file", ["constraints.txt", "code.py", "data/tokenized/train.arrow", "data/models/tiny/model.safetensors"]
 )
 def test_every_dependency_changes_the_fingerprint(project_folder: Path, file: str) -> None:
-    before = fingerprint(Params())
+    before = mark(Params())
     flip(project_folder / file, 3)
-    assert fingerprint(Params()) != before
+    assert mark(Params()) != before
 
 
 @pytest.mark.parametrize("absolute", [True, False])
 def test_a_model_folder_anywhere_counts_by_its_content(project_folder: Path, absolute: bool) -> None:
     name = str(project_folder / "elsewhere") if absolute else "./elsewhere"
     params = Params(model=Model(config=None, model_name_or_path=name))
-    before = fingerprint(params)
+    before = mark(params)
     flip(project_folder / "elsewhere" / "model.safetensors", 3)
-    assert fingerprint(params) != before
+    assert mark(params) != before
 
 
 def test_a_tokenizer_folder_anywhere_counts_by_its_content(project_folder: Path) -> None:
     params = Params(tokenizer=Tokenizer(tokenizer_name="./elsewhere"))
-    before = fingerprint(params)
+    before = mark(params)
     flip(project_folder / "elsewhere" / "model.safetensors", 3)
-    assert fingerprint(params) != before
+    assert mark(params) != before
 
 
 def test_the_revision_of_a_hub_model_counts(project_folder: Path) -> None:
     marks = {
-        fingerprint(Params(model=Model(config=None, model_name_or_path="org/name", model_revision=revision)))
+        mark(Params(model=Model(config=None, model_name_or_path="org/name", model_revision=revision)))
         for revision in (None, "a", "b")
     }
     assert len(marks) == 3
@@ -97,6 +97,6 @@ def test_the_revision_of_a_hub_model_counts(project_folder: Path) -> None:
 def test_another_version_of_torch_changes_the_fingerprint(
     project_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = fingerprint(Params())
-    monkeypatch.setattr("pipeline.training.checkpoint.version", lambda package: f"{package} 99")
-    assert fingerprint(Params()) != before
+    before = mark(Params())
+    monkeypatch.setattr("pipeline.training.fingerprint.version", lambda package: f"{package} 99")
+    assert mark(Params()) != before
