@@ -245,7 +245,7 @@ class Hardware(Section):
     )
     gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, slower")
     save_steps: int = Field(200, ge=1, description="steps between checkpoints, from which a killed run goes on")
-    save_total_limit: int = Field(2, ge=1, description="checkpoints kept; all are removed once training succeeds")
+    save_total_limit: int = Field(2, ge=1, description="checkpoints kept; none once DVC has recorded the model")
     checkpoint_dir: str | None = Field(None, description="where checkpoints lie; null: .reprise/ of the project")
 
     @model_validator(mode="after")

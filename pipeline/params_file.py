@@ -65,6 +65,10 @@ _MUST = {
 }
 
 
+# How pydantic calls the number in what is a number or auto.
+_NUMBER_OR_AUTO = ("int", "constrained-int")
+
+
 def read(path: Path) -> Params:
     """The validated params.
 
@@ -82,9 +86,14 @@ def read(path: Path) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as invalid:
-        problems = [_explain(error, path, lines) for error in invalid.errors()]
+        problems = [_explain(error, path, lines) for error in invalid.errors() if not _is_choice_of_auto(error)]
     more = len(problems) - _MAX_LISTED
     raise UserError("\n".join(problems[:_MAX_LISTED]) + (f"\n... and {more} more" if more > 0 else ""))
+
+
+def _is_choice_of_auto(error: ErrorDetails) -> bool:
+    """Whether another error tells of the same value: pydantic has one for each thing that it can be."""
+    return error["loc"][-1] == "literal['auto']"
 
 
 def _explain(error: ErrorDetails, path: Path, lines: dict[tuple[str, ...], int]) -> str:
@@ -93,6 +102,8 @@ def _explain(error: ErrorDetails, path: Path, lines: dict[tuple[str, ...], int])
     where = f"{path}, line {known}" if known else str(path)
     key, value = ".".join(place), error["input"]
     *parents, last = error["loc"]
+    if last in _NUMBER_OR_AUTO:
+        return f"{_explain({**error, 'loc': tuple(parents)}, path, lines)}, or auto"
     match error["type"]:
         case "extra_forbidden" | "invalid_key":
             return f"{where}: there is no key '{key}'.{_nearest_key(place)}"

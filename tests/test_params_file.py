@@ -228,3 +228,9 @@ def test_the_schema_takes_params_yaml_and_refuses_a_wrong_key() -> None:
     values["train"]["sead"] = 1
     with pytest.raises(jsonschema.ValidationError, match="sead"):
         jsonschema.validate(values, schema)
+
+
+@pytest.mark.parametrize(("value", "must"), [("0", "1 or more"), ("two", "a whole number"), ("2.5", "a whole number")])
+def test_what_may_be_a_number_or_auto_is_told_in_one_line(file: Path, value: str, must: str) -> None:
+    said = said_of(file, f"hardware:\n  devices: {value}\n")
+    assert said.endswith(f"it must be {must}, or auto") and "\n" not in said

@@ -28,7 +28,7 @@ from pipeline.training.worker import AGAIN
 Log = Callable[[int, dict[str, float]], None]
 """Told of the metrics of a step: `train/loss`, `validation/accuracy`, ..."""
 
-_MAX_IDS = 20
+_MAX_IDS = 8
 
 
 @dataclass
@@ -285,9 +285,11 @@ class Course:
         indices = self._plan.indices(step - 1)
         ids = pq.read_table(project.PREPARED / "train.parquet", columns=["id"])["id"]
         named = ids.take(sorted(indices)[:_MAX_IDS]).to_pylist()
+        before = f", nor did {self.state.skipped - 1} before it" if self.state.skipped > 1 else ""
         more = f" and {len(indices) - _MAX_IDS} more" if len(indices) > _MAX_IDS else ""
         raise UserError(
-            f"{found}; the weights are those of step {step - 1}.\n"
+            f"{found}; it changed nothing{before}.\n"
             f"Its examples: {', '.join(named)}{more}\n"
-            "Look at them, or lower train.learning_rate, or use train.precision: fp32."
+            "Look at them, or lower train.learning_rate, or use train.precision: fp32. "
+            "train.nan_policy: skip leaves out up to train.max_skipped_steps of such steps."
         )

@@ -47,7 +47,14 @@ def _lock(path: Path) -> TextIO:
     Whoever leaves may remove it. A file that was opened before that and locked after it is no longer the one that
     lies there, and locks nothing: then again. That is what makes the removal safe.
     """
-    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"Checkpoints cannot be kept in {path.parent.parent}: {error.strerror}. Set hardware.checkpoint_dir to a "
+            "folder that can be written to."
+        ) from error
     while True:
         with suppress(FileExistsError):
             path.parent.mkdir()

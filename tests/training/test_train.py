@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -11,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from pipeline import dag, digest, project
 from pipeline.errors import UserError
 from pipeline.params import Params
+from pipeline.tasks.text_classification import TextClassification
 from pipeline.training import checkpoint
 from pipeline.training.fingerprint import fingerprint
 from pipeline.training.train import train
@@ -119,6 +121,27 @@ def test_a_loss_that_is_not_finite_ends_before_any_checkpoint(tokenized: Path, t
     assert str(raised.value).count("\n") == 2
     assert not list(project.state().glob("checkpoints/*/step-*"))
     assert not project.BEST_MODEL.exists()
+
+
+def test_a_step_that_is_not_finite_is_left_out_if_the_params_say_so(
+    tokenized: Path, tiny_params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = iter(range(10_000))
+    loss = TextClassification.loss
+
+    def once_not_finite(self: TextClassification, *arguments: Any) -> Any:
+        return loss(self, *arguments) * (math.nan if next(calls) == 30 else 1)
+
+    monkeypatch.setattr(TextClassification, "loss", once_not_finite)
+    logged = run(changed(tiny_params, nan_policy="skip", max_skipped_steps=1))
+    said = capsys.readouterr().out
+    assert said.count("the step is left out (1 so far)") == 1
+    assert all(math.isfinite(value) for value in logged.values())
+    assert max(step for step, _ in logged) == 39
+
+    calls = iter(range(10_000))
+    with pytest.raises(UserError, match=r"not finite at step .*; it changed nothing\.\n"):
+        run(changed(tiny_params, nan_policy="skip", max_skipped_steps=0))
 
 
 def test_max_steps_and_metric_loss(tokenized: Path, tiny_params: Params) -> None:
