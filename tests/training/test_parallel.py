@@ -1,5 +1,6 @@
 """However many processes share a step, and however its gradients meet, the gradient is that of one process."""
 
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,12 @@ def test_fast_sums_differ_by_rounding_alone(
     tokenized: Path, without_dropout: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("ranks")
+    train = without_dropout.train.model_copy(update={"num_train_epochs": 4, "logging_steps": 1})
+    project.PARAMS.write_text(params_file.render(without_dropout.model_copy(update={"train": train})))
     alone, _ = trained(tokenized, elsewhere / "alone", 1, {})
+    assert "50 train/loss" in alone
+    (score,) = (value for name, value in alone.items() if name == "52 validation/accuracy")
+    sure = 1.96 * math.sqrt(score * (1 - score) / 50)  # of 50 rows
     for size, parallel, checkpointing in ((2, "ddp", True), (2, "fsdp", True), (4, "ddp", False), (4, "fsdp", False)):
         hardware = {"parallel": parallel, "gradient_checkpointing": checkpointing}
         logged, _ = trained(tokenized, elsewhere / f"{size}-{parallel}", size, hardware)
@@ -76,3 +82,4 @@ def test_fast_sums_differ_by_rounding_alone(
         for name, value in logged.items():
             if name.endswith("/loss"):
                 assert value == pytest.approx(alone[name], abs=1e-6), f"{name}, {size} x {parallel}"
+        assert abs(logged["52 validation/accuracy"] - score) <= sure
