@@ -85,8 +85,19 @@ def slow_steps(tiny_params: Params) -> Params:
     return tiny_params.model_copy(update={"train": train, "hardware": hardware})
 
 
+# As a scheduler asks, another one, and Ctrl-C, which goes to all processes.
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param([(signal.SIGTERM, os.kill)], id="SIGTERM"),
+        pytest.param([(signal.SIGUSR1, os.kill), (signal.SIGINT, os.killpg)], id="others", marks=pytest.mark.slow),
+    ],
+)
 def test_a_training_that_is_asked_to_stop_saves_its_last_whole_step_and_goes_on_from_there(
-    tokenized: Path, slow_steps: Params, tmp_path_factory: pytest.TempPathFactory
+    tokenized: Path,
+    slow_steps: Params,
+    tmp_path_factory: pytest.TempPathFactory,
+    asked: list[tuple[signal.Signals, Callable[[int, int], None]]],
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("homes")
     whole = home_of(tokenized, elsewhere / "whole", slow_steps, devices=2, parallel="ddp")
@@ -94,7 +105,7 @@ def test_a_training_that_is_asked_to_stop_saves_its_last_whole_step_and_goes_on_
     assert code == 0, said
     home = home_of(tokenized, elsewhere / "stopped", slow_steps, devices=2, parallel="ddp")
     before = 0
-    for number, send in ((signal.SIGTERM, os.kill), (signal.SIGUSR1, os.kill), (signal.SIGINT, os.killpg)):
+    for number, send in asked:
         stage = Stage(home)
         stage.wait_for(lambda least=before + 2: trained(home) >= least)
         sent = time.monotonic()

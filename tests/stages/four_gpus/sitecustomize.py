@@ -1,6 +1,6 @@
-"""Four GPUs that are not there: with this on PYTHONPATH, the stage `train` counts them, and says which it has.
+"""Four GPUs that are not there: with this on PYTHONPATH, train and evaluate count them, and say which they have.
 
-Python imports this module by itself. Any other process than the stage stays as it is.
+Python imports this module by itself. Any other process than such a stage stays as it is.
 """
 
 import os
@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-if "stages.train" in sys.orig_argv:
+if {"stages.train", "stages.evaluate"} & {*sys.orig_argv}:
     import torch
 
     torch.cuda.device_count = lambda: 4
