@@ -1,5 +1,6 @@
 """Judge the best model on the test rows, write the report, and add the scores to the MLflow run that made it."""
 
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,7 +10,7 @@ from pipeline.evaluation import evaluate as evaluation
 from pipeline.evaluation.verdict import headline
 from pipeline.params import Params
 from pipeline.tracking.run import Run
-from pipeline.training import devices, launch, leftovers
+from pipeline.training import devices, leftovers
 from pipeline.training.fingerprint import fingerprint
 from pipeline.world import World
 from stages.run import main
@@ -17,12 +18,12 @@ from stages.run import main
 
 def evaluate(params: Params) -> None:
     """Write metrics/evaluation.json, the confusion matrix and the report."""
-    with devices.taken(params.hardware.model_copy(update={"devices": 1})) as (workers, environment):
-        launch.run(work, (params,), workers, environment)
+    with devices.taken(params.hardware.model_copy(update={"devices": 1})) as (_, environment):
+        os.environ.update(environment)  # before torch looks for devices
+        _evaluate(params)
 
 
-def work(params: Params) -> None:
-    """What the one process does, on its device."""
+def _evaluate(params: Params) -> None:
     _clear_checkpoints(params)
     world = World.start(params.hardware, params.train.precision)
     model = digest.of_folder(project.BEST_MODEL)
