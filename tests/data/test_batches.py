@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.data.batches import BatchPlan, micro_batches
+from pipeline.data.batches import BatchPlan, level, micro_batches, shares
 from tests.conftest import REPOSITORY
 
 
@@ -113,3 +113,30 @@ def test_the_cut_does_not_depend_on_the_order_of_the_examples() -> None:
 def test_a_budget_beyond_32_bits_is_no_surprise() -> None:
     lengths = np.full(5000, 1_000_000, np.int32)
     assert len(micro_batches(lengths, np.arange(5000), 10**12)) == 1
+
+
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+def test_ranks_get_about_the_same_tokens_and_every_example_once(ranks: int) -> None:
+    draw = np.random.default_rng(0)
+    lengths = np.clip(draw.lognormal(3.4, 0.7, 6400).astype(np.int64), 3, 512)  # as ragged as texts are
+    plan = BatchPlan(len(lengths), 64, seed=1)
+    off = []
+    for step in range(plan.steps_per_epoch):
+        dealt = shares(lengths, plan.indices(step), ranks)
+        assert sorted(np.concatenate(dealt)) == sorted(plan.indices(step))
+        tokens = [int(lengths[share].sum()) for share in dealt]
+        off.append(max(tokens) / (sum(tokens) / ranks) - 1)
+    assert np.mean(off) <= 0.01
+
+
+def test_fewer_examples_than_ranks_leave_some_without() -> None:
+    assert sorted(map(len, shares(np.array([5, 9]), np.array([0, 1]), 4))) == [0, 0, 1, 1]
+
+
+def test_every_rank_gets_as_many_micro_batches() -> None:
+    cuts = [[np.arange(4), np.arange(4, 5), np.arange(5, 6)], [np.arange(6, 9)], []]
+    examples = [sorted(np.concatenate(cut).tolist()) if cut else [] for cut in cuts]
+    leveled = level(cuts)
+    assert [len(cut) for cut in leveled] == [3, 3, 3]
+    assert [sorted(np.concatenate(cut).tolist()) for cut in leveled] == examples
+    assert [len(part) for part in leveled[1]] == [1, 1, 1]
