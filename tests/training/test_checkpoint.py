@@ -51,19 +51,6 @@ def at(checkpoints: Checkpoints, step: int) -> Path:
     return checkpoints.folder / f"step-{step:08d}"
 
 
-@pytest.fixture
-def checkpoints(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(tmp_path, save_total_limit=2)
-
-
-@pytest.fixture
-def two(checkpoints: Checkpoints) -> Checkpoints:
-    """Steps 10 and 20, each the best of its time, written by two ranks."""
-    save_by_two(checkpoints, 10, best_step=10)
-    save_by_two(checkpoints, 20, best_step=20)
-    return checkpoints
-
-
 def flip(file: Path, bit: int) -> None:
     content = bytearray(file.read_bytes())
     place, shift = divmod(bit % (8 * len(content)), 8)

@@ -21,11 +21,6 @@ from tests.training.test_pieces import chunks, same
 
 
 @pytest.fixture
-def checkpoints(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(tmp_path, save_total_limit=2)
-
-
-@pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Writing starts when it is set."""
     opened = threading.Event()

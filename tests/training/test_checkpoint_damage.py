@@ -16,19 +16,6 @@ from tests.conftest import REPOSITORY
 from tests.training.test_checkpoint import FILES, at, flip, pieces_of, save, save_by_two, tensors_of
 
 
-@pytest.fixture
-def checkpoints(tmp_path: Path) -> Checkpoints:
-    return Checkpoints(tmp_path, save_total_limit=2)
-
-
-@pytest.fixture
-def two(checkpoints: Checkpoints) -> Checkpoints:
-    """Steps 10 and 20, each the best of its time, written by two ranks."""
-    save_by_two(checkpoints, 10, best_step=10)
-    save_by_two(checkpoints, 20, best_step=20)
-    return checkpoints
-
-
 def truncate(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
