@@ -4,9 +4,25 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 LAUNCHER = "REPRISE_LAUNCHER"  # the environment variable that names the process whose workers die with it
 _PR_SET_PDEATHSIG = 1
+
+
+@contextmanager
+def changed(variables: Mapping[str, str]) -> Iterator[None]:
+    """The environment with these variables within the block, and as it was behind it."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def prepare() -> None:

@@ -1,22 +1,23 @@
 """The way from a run to MLflow: requests that never raise, and never wait twice for a server that is away."""
 
-import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import final
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
+from pipeline import environment
 from pipeline.tracking import store
 from pipeline.tracking.values import without_secrets
 
 # MLflow takes at most 100 params and 100 tags in a request.
 _BATCH = 100
 
+# MLflow asks once and waits little; it reads this from the environment at each request.
 _IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
 
 Request = Callable[[MlflowClient, str], object]
@@ -80,7 +81,7 @@ class Sender:
         lost = _counted(self._lost)
         if self._client is not None:
             try:
-                with nullcontext() if self.connected else _impatient():
+                with nullcontext() if self.connected else environment.changed(_IMPATIENCE):
                     if lost:
                         self._client.set_tag(self._run_id, "reprise.lost", lost)
                     self._client.set_terminated(self._run_id, status)
@@ -90,18 +91,6 @@ class Sender:
                 say(f"MLflow was not told that run {self._run_id} is {status}. ({store.deepest_line(error)})")
         if lost:
             say(f"Not in MLflow: {lost}.")
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """Within the block, MLflow asks once and waits little; it reads how long from the environment at each request."""
-    before = {name: os.environ.get(name) for name in _IMPATIENCE}
-    os.environ.update(_IMPATIENCE)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _log_batch(

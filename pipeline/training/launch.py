@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any, NoReturn
 
-from pipeline.environment import LAUNCHER
+from pipeline import environment
 from pipeline.errors import UserError
 from pipeline.training.cluster import placed
 from pipeline.training.worker import AGAIN, PREEMPTED, End, Job, heeded, stop, work
@@ -37,7 +37,7 @@ _NOISY = (
 )
 
 
-def run(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int, environment: dict[str, str]) -> None:
+def run(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int, variables: dict[str, str]) -> None:
     """Call `entry(*arguments)` in every worker, under RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT.
 
     In this process, if one worker is wanted or if this process is one of several already (`placed`); `workers` then
@@ -51,7 +51,7 @@ def run(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int, en
 
     Args:
         workers: how many processes.
-        environment: what is set for the workers before they import anything, such as CUDA_VISIBLE_DEVICES.
+        variables: what is set for the workers before they import anything, such as CUDA_VISIBLE_DEVICES.
 
     Raises:
         UserError: the first that a worker raised; its note is the worker's traceback.
@@ -61,7 +61,7 @@ def run(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int, en
     """
     assert workers >= 1, f"{workers} workers"
     place = placed(os.environ)
-    with _set(environment | (place or {})):
+    with environment.changed(variables | (place or {})):
         if place is not None or workers == 1:
             _work_here(entry, arguments)
         else:
@@ -89,19 +89,6 @@ def _work_here(entry: Callable[..., None], arguments: tuple[Any, ...]) -> None:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _set(environment: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-
 @dataclass(frozen=True)
 class _Heard:
     """What the launcher has heard so far.
@@ -121,7 +108,10 @@ def _launch(entry: Callable[..., None], arguments: tuple[Any, ...], workers: int
     """Whether the work is done; else all workers have to start again."""
     pipes = [Pipe(duplex=False) for _ in range(workers)]
     job = Job(entry, arguments, os.getpid(), tuple(tell for _, tell in pipes))
-    with _set({LAUNCHER: str(os.getpid())}), _listening([told for told, _ in pipes]) as heard:
+    with (
+        environment.changed({environment.LAUNCHER: str(os.getpid())}),
+        _listening([told for told, _ in pipes]) as heard,
+    ):
         for name in _NOISY:
             logging.getLogger(name).addFilter(_is_no_noise)
         from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
