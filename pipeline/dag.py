@@ -1,6 +1,7 @@
 """What dvc.yaml says of a stage, the params and dependencies that it is run again for, and dvc.lock of its results."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,21 @@ def inputs(stage: str) -> dict[str, str]:
     return digest.of_paths(Path(path) for path in _stage(stage)["deps"])
 
 
+def outputs(stage: str) -> dict[str, str]:
+    """The hash that dvc.lock will have of every output, by path; computed, as DVC writes it only afterwards."""
+    settings = _stage(stage)
+    listed = (out for kind in ("outs", "metrics") for out in settings.get(kind, ()))
+    paths = (Path(next(iter(out)) if isinstance(out, dict) else out) for out in listed)
+    return {path.as_posix(): md5(path) for path in paths if path.exists()}
+
+
+def locked_output(lock: str, path: Path) -> str | None:
+    """The hash of an output in the text of a dvc.lock; None if no stage has made it."""
+    stages = (yaml.safe_load(lock) or {}).get("stages", {})
+    outs = (out for stage in stages.values() for out in stage.get("outs", ()))
+    return next((str(out["md5"]) for out in outs if out["path"] == path.as_posix()), None)
+
+
 def locked(stage: str) -> str:
     """Digest of what dvc.lock says of the stage: another one as soon as DVC has recorded another result."""
     return digest.of_value(_locked(stage))
@@ -31,7 +47,7 @@ def locked(stage: str) -> str:
 def has_recorded(stage: str) -> bool:
     """Whether dvc.lock names the files that the stage has written just now (folders are not looked at)."""
     outs = [out for out in _locked(stage).get("outs", ()) if Path(out["path"]).is_file()]
-    return bool(outs) and all(out["md5"] == _md5(Path(out["path"])) for out in outs)
+    return bool(outs) and all(out["md5"] == md5(Path(out["path"])) for out in outs)
 
 
 def _locked(stage: str) -> dict[str, Any]:
@@ -40,8 +56,14 @@ def _locked(stage: str) -> dict[str, Any]:
     return found
 
 
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+def md5(path: Path) -> str:
+    """The hash that DVC gives to a file, or to a folder: that of the JSON list of its files, with `.dir` behind it."""
+    if path.is_dir():
+        files = {inner.relative_to(path).as_posix(): inner for inner in path.rglob("*") if inner.is_file()}
+        listed = [{"md5": md5(inner), "relpath": name} for name, inner in sorted(files.items())]
+        return f"{hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest()}.dir"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _stage(name: str) -> dict[str, Any]:

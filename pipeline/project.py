@@ -19,6 +19,7 @@ CONFUSION_MATRIX = Path("plots/confusion_matrix.csv")
 REPORTS = Path("reports")
 REPORT = REPORTS / "index.html"
 RESULTS = REPORTS / "evaluation.json"
+EXAMPLES = REPORTS / "examples"
 
 SPLITS = ("train", "validation", "test")
 

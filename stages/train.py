@@ -68,6 +68,7 @@ def _first(
         run.artifact(project.TRAIN_METRICS, "metrics")
         run.model(project.BEST_MODEL)
         run.link_model(digest.of_folder(project.BEST_MODEL))
+        run.outputs(dag.outputs("train"))
     if dag.has_recorded("train"):  # a forced re-run, after which evaluate need not run
         checkpoints.clear()
     else:

@@ -1,6 +1,7 @@
 """dvc.yaml lists for each stage what the stage imports: what shapes an output re-runs it, and nothing else does."""
 
 import ast
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,15 @@ def test_the_lock_file_tells_whether_the_results_are_recorded(folder: Path) -> N
     assert dag.has_recorded("train")
     (folder / "train.csv").write_text("other content")
     assert not dag.has_recorded("train")
+
+
+def test_hashes_are_those_of_dvc(folder: Path) -> None:
+    made = "mkdir -p out/a && echo 1 > out/a/x && echo 2 > out/a-b && echo 3 > out/a.txt && echo 4 > file"
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"make": {"cmd": made, "outs": ["out", "file"]}}}))
+    for command in (("init", "-q", "--no-scm"), ("repro", "-q")):
+        subprocess.run(("dvc", *command), check=True)
+    lock = (folder / "dvc.lock").read_text()
+    found = dag.outputs("make")
+    assert found == {path: dag.locked_output(lock, Path(path)) for path in ("out", "file")}
+    assert found["out"].endswith(".dir")
+    assert dag.locked_output(lock, Path("other")) is None

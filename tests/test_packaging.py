@@ -19,6 +19,9 @@ OURS = {"pipeline", "stages", "tests"}
 CUDA = ("cuda-", "nvidia-", "triton")
 
 
+EXTRAS = ("dev", "remote", "services")
+
+
 def declared(extra: str | None = None) -> dict[str, Requirement]:
     """The declared dependencies, or those of an extra, by canonical name."""
     project = PROJECT["project"]
@@ -26,9 +29,22 @@ def declared(extra: str | None = None) -> dict[str, Requirement]:
     return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
 
 
+def all_declared() -> dict[str, Requirement]:
+    """The declared dependencies with those of all extras."""
+    return declared() | {name: needed for extra in EXTRAS for name, needed in declared(extra).items()}
+
+
 def pins() -> dict[str, str]:
     """The version that constraints.txt pins, by canonical name."""
     return {canonicalize_name(name): version for name, version in (line.split("==") for line in pinned_lines())}
+
+
+def version(name: str) -> str | None:
+    """The installed version, without what names its build; None if there is none."""
+    try:
+        return metadata.version(name).split("+")[0]
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def pinned_lines() -> list[str]:
@@ -87,7 +103,7 @@ def test_what_the_code_imports_is_declared():
 
 
 def test_what_the_tests_import_is_declared():
-    known = declared() | declared("dev")
+    known = all_declared()
     assert not {name: path for name, path in distributions("tests").items() if name not in known}
 
 
@@ -95,7 +111,8 @@ def test_every_dependency_is_imported_or_has_a_reason_to_be_there():
     imported = set(distributions("pipeline", "stages"))
     assert reasons("Imported") == imported & set(declared())
     assert reasons("Needed without an import") == set(declared()) - imported
-    assert reasons("For development") == set(declared("dev"))
+    assert reasons("For development") == set(declared("dev")) | set(declared("services"))
+    assert reasons("For S3 and PostgreSQL") == set(declared("remote"))
 
 
 def test_constraints_hold_one_exact_version_a_line():
@@ -108,16 +125,16 @@ def test_constraints_hold_one_exact_version_a_line():
 
 def test_constraints_pin_every_declared_dependency_within_its_bounds():
     pinned = pins()
-    for name, requirement in (declared() | declared("dev")).items():
+    for name, requirement in all_declared().items():
         assert name in pinned
         assert pinned[name] in requirement.specifier, f"{name}: constraints.txt pins less than pyproject.toml asks for"
 
 
 def test_constraints_pin_what_the_dependencies_depend_on():
     pinned, seen = pins(), set()
-    if any(metadata.version(name).split("+")[0] != pinned[name] for name in declared() | declared("dev")):
+    if any(version(name) != pinned[name] for name in all_declared()):
         pytest.skip("this environment was not installed from constraints.txt")
-    open_ends = [(name, needed.extras) for name, needed in (declared() | declared("dev")).items()]
+    open_ends = [(name, needed.extras) for name, needed in all_declared().items()]
     while open_ends:
         name, extras = open_ends.pop()
         if (name, tuple(extras)) in seen or name.startswith(CUDA):
@@ -135,5 +152,5 @@ def test_the_build_uses_the_pinned_setuptools():
 
 
 def test_every_dependency_has_a_lower_bound():
-    for requirement in (declared() | declared("dev")).values():
+    for requirement in all_declared().values():
         assert ">=" in {clause.operator for clause in requirement.specifier}, str(requirement)

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pipeline import digest, json_file, project
 from pipeline.data.store import Store
-from pipeline.evaluation import data_figures, figures, matrix, report
+from pipeline.evaluation import data_figures, examples, figures, matrix, report
+from pipeline.evaluation.examples import Examples, keys_of
 from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.mistakes import confident_mistakes, confused_pairs, confusion_matrix
 from pipeline.evaluation.predict import predict
@@ -70,6 +71,10 @@ def evaluate(params: Params, world: World) -> dict[str, Any]:
         digests={path.as_posix(): digest.of_folder(path) for path in _LINEAGE},
         device=world.describe(),
     )
+    for split, found in predictions.items():
+        ids = np.array(rows[split]["id"].to_pylist(), dtype=object)
+        kept = Examples(task, ids, keys_of(rows[split], task.labels), found, {})
+        examples.write(project.EXAMPLES / f"{split}.parquet", params.task, kept)
     json_file.write(project.RESULTS, metrics)
     json_file.write(project.EVALUATION_METRICS, compared(metrics))
     _write_confusions(predictions["test"], task.labels)

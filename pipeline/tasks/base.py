@@ -161,6 +161,14 @@ class Task(ABC):
     def predict(self, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """The columns of `Predictions` for one micro-batch."""
 
+    def columns(self, predictions: Predictions) -> dict[str, pa.Array]:
+        """Predictions as people read them in a table, such as the names of labels for their ids."""
+        return {name: pa.array(values) for name, values in predictions.items()}
+
+    def from_columns(self, table: pa.Table) -> Predictions:
+        """The predictions that `columns` made a table of."""
+        return {name: table[name].to_numpy() for name in table.column_names}
+
     @abstractmethod
     def scores(self, predictions: Predictions) -> dict[str, float]:
         """The scores of `score_names`, each better when higher, and `loss`, the mean over the targets."""

@@ -17,6 +17,8 @@ from pipeline.tasks.base import Batch, Predictions, Task
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_LABEL_IDS = ["target", "prediction"]
+
 
 @final
 @dataclass(frozen=True)
@@ -127,6 +129,18 @@ class TextClassification(Task):
             "score": best.values.exp(),
             "loss": -log_probabilities.gather(-1, labels[:, None]).squeeze(-1),
         }
+
+    def columns(self, predictions: Predictions) -> dict[str, pa.Array]:
+        names = pa.array(self.labels, pa.string())
+        named = {
+            name: pa.DictionaryArray.from_arrays(pa.array(predictions[name], pa.int32()), names) for name in _LABEL_IDS
+        }
+        return {**super().columns(predictions), **named}
+
+    def from_columns(self, table: pa.Table) -> Predictions:
+        places = {name: place for place, name in enumerate(self.labels)}
+        ids = {name: np.array([places[label] for label in table[name].to_pylist()], np.int64) for name in _LABEL_IDS}
+        return {**super().from_columns(table.drop_columns(_LABEL_IDS)), **ids}
 
     def scores(self, predictions: Predictions) -> dict[str, float]:
         # Counted, not asked of scikit-learn, whose three functions take 70 times as long: a bootstrap calls this

@@ -19,7 +19,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from pipeline import params_file
 from pipeline.params import Params
-from pipeline.tracking import lineage, run_map, store, values
+from pipeline.tracking import lineage, records, run_map, store, values
 from pipeline.tracking.sender import Sender, say
 
 _DATASET_DIGEST_LENGTH = 36
@@ -27,7 +27,6 @@ _SYSTEM_METRICS_SECONDS = 5
 # A process that a signal ends exits with this and the signal's number.
 _SIGNALS_FROM = 128
 _PREEMPTED = 75  # asked to stop, and saved
-_MODEL_DIGEST = "reprise.model_digest"
 _ERROR = "reprise.error"
 
 
@@ -58,7 +57,9 @@ class Run:
         Raises:
             UserError: MLFLOW_TRACKING_URI is wrong, the login is refused, or the experiment is deleted.
         """
-        return cls()._opened(params, inputs, device, lambda client: resume)
+        return cls()._opened(
+            params, inputs, device, lambda client: records.existing(client, resume) if resume else None
+        )
 
     @classmethod
     def of_model(cls, params: Params, model_digest: str, *, inputs: Mapping[str, str], device: str) -> Self:
@@ -67,7 +68,7 @@ class Run:
         Raises:
             UserError: as in `start`.
         """
-        run = cls()._opened(params, inputs, device, lambda client: _maker(client, model_digest))
+        run = cls()._opened(params, inputs, device, lambda client: records.of_model(client, model_digest))
         run.link_model(model_digest)
         return run
 
@@ -116,7 +117,11 @@ class Run:
         """Note that this run made the model of that digest, in MLflow and in the local map."""
         if self.id is not None:
             run_map.remember(model_digest, self.id)
-        self.tags({_MODEL_DIGEST: model_digest})
+        self.tags({records.MODEL_DIGEST: model_digest})
+
+    def outputs(self, hashes: Mapping[str, str]) -> None:
+        """Note the outputs of a stage, by path, with the hashes that dvc.lock will have."""
+        self.tags({f"{records.OUTPUT}{path}": value for path, value in hashes.items()})
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +144,7 @@ class Run:
         params: Params,
         inputs: Mapping[str, str],
         device: str,
-        earlier: Callable[[MlflowClient], str | None],
+        earlier: Callable[[MlflowClient], entities.Run | None],
     ) -> Self:
         self._log_model = params.tracking.log_model
         try:
@@ -156,10 +161,9 @@ class Run:
             raise
         return self
 
-    def _open(self, params: Params, earlier: Callable[[MlflowClient], str | None]) -> None:
+    def _open(self, params: Params, earlier: Callable[[MlflowClient], entities.Run | None]) -> None:
         client = store.connect()
-        resumed = earlier(client)
-        self._before = _existing(client, resumed) if resumed else None
+        self._before = earlier(client)
         if self._before is not None:
             self.id = self._before.info.run_id
             client.update_run(self.id, status="RUNNING")
@@ -183,7 +187,7 @@ class Run:
                 "reprise.device": device,
                 "reprise.threads": str(params.hardware.num_threads),
                 **lineage.facts(),
-                **{f"reprise.input.{path}": digest for path, digest in inputs.items()},
+                **{f"{records.INPUT}{path}": digest for path, digest in inputs.items()},
                 **{f"reprise.changed.{name}": value for name, value in changed.items()},
                 **params.tracking.tags,
             }
@@ -234,30 +238,6 @@ class Run:
                 for name, value in scores.items()
             ]
         )
-
-
-def _maker(client: MlflowClient, model_digest: str) -> str | None:
-    """The run that made a model: the one noted here, else the newest that says so of itself.
-
-    What is noted here goes first: on a shared server somebody else's run may have made the very same model.
-    """
-    noted = run_map.recall(model_digest)
-    if noted is not None and _existing(client, noted) is not None:
-        return noted
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    made = f"tags.`{_MODEL_DIGEST}` = '{model_digest}'"
-    newest = client.search_runs(experiments, made, max_results=1, order_by=["attributes.start_time DESC"])
-    return str(newest[0].info.run_id) if newest else None
-
-
-def _existing(client: MlflowClient, run_id: str) -> entities.Run | None:
-    try:
-        found = client.get_run(run_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
-    return found if found.info.lifecycle_stage == "active" else None
 
 
 def _status(error: BaseException | None) -> str:

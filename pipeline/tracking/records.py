@@ -1,0 +1,214 @@
+"""Runs as MLflow has them, found by what people call them: an id, a name, a registered model, a DVC revision."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from mlflow import MlflowClient, entities
+from mlflow.exceptions import MlflowException
+
+from pipeline import dag, digest, project
+from pipeline.errors import UserError, did_you_mean
+from pipeline.tracking import run_map, store
+
+MODEL_DIGEST = "reprise.model_digest"
+"""The tag with SHA-256 of the model that a run made (`digest.of_folder`)."""
+OUTPUT = "reprise.output."
+"""Before the path of an output: the tag with its hash as dvc.lock has it."""
+INPUT = "reprise.input."
+"""Before the path of a dependency: the tag with its SHA-256."""
+
+WORKSPACE = "workspace"
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_VERSION = re.compile(r"(?P<model>.+)(?:/(?P<version>\d+)|@(?P<alias>[^@/]+))")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run, read once.
+
+    Attributes:
+        called: what it was asked for by.
+        experiment: the id of its MLflow experiment.
+        metrics: the last value of each.
+        started: milliseconds since 1970.
+    """
+
+    id: str
+    name: str
+    called: str
+    status: str
+    experiment: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    started: int
+    _client: MlflowClient = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, run: entities.Run, called: str, client: MlflowClient) -> Self:
+        """The record of a run that MLflow gave."""
+        info, data = run.info, run.data
+        return cls(
+            info.run_id,
+            info.run_name,
+            called,
+            info.status,
+            info.experiment_id,
+            data.params,
+            data.tags,
+            data.metrics,
+            info.start_time,
+            client,
+        )
+
+    def fetch(self, path: str, into: Path) -> Path | None:
+        """Download an artifact, a file or a folder, below `into`; None if the run has none of that name.
+
+        Raises:
+            UserError: the store of the artifacts does not answer.
+        """
+        try:
+            parent = path.rpartition("/")[0]
+            if path not in {found.path for found in self._client.list_artifacts(self.id, parent or None)}:
+                return None
+            into.mkdir(parents=True, exist_ok=True)
+            return Path(self._client.download_artifacts(self.id, path, str(into)))
+        except Exception as error:
+            if not store.is_foreign(error):
+                raise
+            raise UserError(
+                f"The artifact {path} of the run {self.name} ({self.id}) cannot be fetched: {store.deepest_line(error)}"
+            ) from error
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of an artifact that is a file; None if the run has none of that name."""
+        with tempfile.TemporaryDirectory() as folder:
+            found = self.fetch(path, Path(folder))
+            return None if found is None else found.read_bytes()
+
+
+def find(called: str, experiment_name: str) -> Record:
+    """The run that is called so.
+
+    Args:
+        called: `workspace` (the run of models/best), a run's id, its name, MODEL@ALIAS, MODEL/VERSION, or a git
+            revision or DVC experiment, whose dvc.lock says which model it has.
+        experiment_name: the MLflow experiment whose names are meant.
+
+    Raises:
+        UserError: there is no such run, several have the name, or MLflow does not answer.
+    """
+    try:
+        client = store.connect()
+        run = _found(client, called, experiment_name)
+    except store.Unreachable as error:
+        raise UserError(f"MLflow at {store.shown()} does not answer. ({error})") from None
+    except MlflowException as error:
+        raise UserError(f"MLflow at {store.shown()} does not answer. ({store.no_answer(error)})") from None
+    if run is None:
+        near = did_you_mean(called, _names(client, experiment_name))
+        raise UserError(
+            f"There is no run '{called}' at {store.shown()}: no run id or name in the experiment '{experiment_name}', "
+            f"no registered version, and no git revision or DVC experiment whose model a run made.{near}"
+        )
+    return Record.of(run, called, client)
+
+
+def _found(client: MlflowClient, called: str, experiment_name: str) -> entities.Run | None:
+    if called == WORKSPACE:
+        return _of_workspace(client)
+    if _RUN_ID.fullmatch(called) and (run := existing(client, called)):
+        return run
+    if (match := _VERSION.fullmatch(called)) and (run := _of_version(client, **match.groupdict())):
+        return run
+    return _named(client, called, experiment_name) or _of_revision(client, called)
+
+
+def _of_workspace(client: MlflowClient) -> entities.Run | None:
+    if not project.BEST_MODEL.is_dir():
+        raise UserError(
+            f"There is no model in {project.BEST_MODEL}. Train one: dvc repro; or bring it back: dvc checkout"
+        )
+    return of_model(client, digest.of_folder(project.BEST_MODEL))
+
+
+def of_model(client: MlflowClient, model_digest: str) -> entities.Run | None:
+    """The run that made a model: the one noted here, else the newest that says so of itself.
+
+    What is noted here goes first: on a shared server somebody else's run may have made the very same model.
+    """
+    noted = run_map.recall(model_digest)
+    if noted is not None and (run := existing(client, noted)):
+        return run
+    return _newest(client, f"tags.`{MODEL_DIGEST}` = '{model_digest}'")
+
+
+def existing(client: MlflowClient, run_id: str) -> entities.Run | None:
+    """The run of that id, if it is there and not deleted."""
+    try:
+        found = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return found if found.info.lifecycle_stage == "active" else None
+
+
+def _of_version(client: MlflowClient, model: str, version: str, alias: str | None) -> entities.Run | None:
+    try:
+        found = client.get_model_version_by_alias(model, alias) if alias else client.get_model_version(model, version)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return existing(client, found.run_id) if found.run_id else None
+
+
+def _named(client: MlflowClient, name: str, experiment_name: str) -> entities.Run | None:
+    experiment = client.get_experiment_by_name(experiment_name)
+    if experiment is None or "'" in name:
+        return None
+    found = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{name}'", max_results=5)
+    if len(found) > 1:
+        ids = ", ".join(run.info.run_id for run in found)
+        raise UserError(f"Several runs are called '{name}'. Name one by its id: {ids}")
+    return found[0] if found else None
+
+
+def _names(client: MlflowClient, experiment_name: str) -> Iterator[str]:
+    experiment = client.get_experiment_by_name(experiment_name)
+    if experiment is not None:
+        yield from (run.info.run_name for run in client.search_runs([experiment.experiment_id], max_results=200))
+
+
+def _of_revision(client: MlflowClient, revision: str) -> entities.Run | None:
+    """The run that made the model that dvc.lock has in a git revision or DVC experiment."""
+    lock = _git("show", f"{_experiment(revision) or revision}:{dag.LOCK}") if not revision.startswith("-") else None
+    made = dag.locked_output(lock, project.BEST_MODEL) if lock else None
+    return _newest(client, f"tags.`{OUTPUT}{project.BEST_MODEL.as_posix()}` = '{made}'") if made else None
+
+
+def _experiment(name: str) -> str | None:
+    """The commit of a DVC experiment, the newest of that name."""
+    answer = _git("for-each-ref", "--sort=-committerdate", "--format=%(objectname) %(refname)", "refs/exps/") or ""
+    refs = (line.split(" ", 1) for line in answer.splitlines())
+    return next((commit for commit, ref in refs if ref.rpartition("/")[2] == name), None)
+
+
+def _git(*command: str) -> str | None:
+    try:
+        answer = subprocess.run(("git", *command), capture_output=True, encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return answer.stdout if answer.returncode == 0 else None
+
+
+def _newest(client: MlflowClient, where: str) -> entities.Run | None:
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = client.search_runs(experiments, where, max_results=1, order_by=["attributes.start_time DESC"])
+    return found[0] if found else None
