@@ -42,13 +42,17 @@ def sources() -> list[str]:
     return sorted({path for stage in stages for path in stage.get("deps", ())} - made)
 
 
-def without_results(lock: str, stage: str) -> str:
-    """The text of a dvc.lock without the entries of a stage and of those that use what it makes."""
-    stages, gone = _stages(), {stage}
+def without_results(lock: str, pipeline: str, stage: str) -> str:
+    """The text of a dvc.lock without the entries of a stage and of those that use what it makes.
+
+    Args:
+        pipeline: the text of the dvc.yaml that it belongs to.
+    """
+    stages, gone = yaml.safe_load(pipeline)["stages"], {stage}
     while later := {
         name
         for name, entry in stages.items()
-        if name not in gone and any({*entry.get("deps", ())} & {*_made(stages[other])} for other in gone)
+        if name not in gone and any(not set(_made(stages[other])).isdisjoint(entry.get("deps", ())) for other in gone)
     }:
         gone |= later
     entries = yaml.safe_load(lock) or {}

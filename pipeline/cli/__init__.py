@@ -23,6 +23,9 @@ COMMANDS = {
     "init": "Write a params.yaml that suits your own data.",
     "summary": "Show the scores of the last run, and what to do next.",
     "predict": "Label texts with the trained model.",
+    "checkout": "Put a run's code, params and data into a folder of their own.",
+    "verify": "Train a run again, and say whether the model is the same.",
+    "gc": "Free what old runs keep in MLflow, the DVC cache and the checkpoints.",
     "ui": "Open MLflow on the charts of this experiment's runs.",
 }
 
