@@ -24,13 +24,14 @@ COMMANDS = {
     "summary": "Show the scores of the last run, and what to do next.",
     "predict": "Label texts with the trained model.",
     "compare": "Compare runs: what differs, by how much, and whether by more than chance.",
+    "seeds": "Train with several seeds, and show how much of a score is luck.",
     "ui": "Open MLflow on the charts of this experiment's runs.",
 }
 
 
 # Those that look at the results of params.yaml. Its sections `hardware`, `tracking` and `promotion` are no part of the
 # experiment: after a change of these alone `dvc repro` runs nothing, so what is wrong there is to be told here.
-_OF_VALID_PARAMS = {"summary", "compare", "ui"}
+_OF_VALID_PARAMS = {"summary", "compare", "seeds", "ui"}
 
 
 def _switch_on_tracebacks(_context: click.Context, _option: click.Parameter, wanted: bool) -> None:

@@ -1,9 +1,7 @@
 """`reprise compare`: runs against a reference, with what differs and whether it is more than chance."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -21,9 +19,7 @@ from pipeline.cli import compare_tables
     show_default=True,
     help="The rows to judge on. Each look at the test rows is counted.",
 )
-@click.option(
-    "--common", is_flag=True, help="Compare the rows that all have, where they were evaluated on others, too."
-)
+@click.option("--common", is_flag=True, help="Compare the rows that all have, where their rows differ.")
 @click.option("--slice", "only", metavar="NAME", help="Test the groups of this slice alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.option(
@@ -40,9 +36,7 @@ def command(
     from pipeline import params_file, project
     from pipeline.lifecycle import compare, compare_page
 
-    found: Mapping[str, Any] = compare.compare(
-        (reference, *runs), params_file.read(project.PARAMS), split, common, only
-    )
+    found = compare.compare((reference, *runs), params_file.read(project.PARAMS), split, common, only)
     if html is not None:
         html.write_text(compare_page.render(found), encoding="utf-8", newline="\n")
     if as_json:

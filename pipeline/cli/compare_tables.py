@@ -1,6 +1,6 @@
 """A comparison as tables that fit into a terminal of 80 columns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,8 +11,10 @@ from rich.text import Text
 from pipeline.evaluation.verdict import p_value
 
 _MOST_LISTED = 5
+_MOST_TESTS = 10
 _STYLES = {"better": "green", "worse": "red", "may be noise": "dim"}
 _LONGEST_VALUE = 24
+_SPREAD = "_std"
 
 
 def show(found: Mapping[str, Any], console: Console) -> None:
@@ -28,6 +30,18 @@ def show(found: Mapping[str, Any], console: Console) -> None:
         console.print(_differences(comparison, found))
         _show_slices(comparison, console)
         _show_flipped(comparison, console)
+
+
+def of_seeds(seeds: Sequence[str], scores: Mapping[str, float]) -> Table:
+    """Mean and standard deviation of every score over the seeds."""
+    table = _table(f"{len(seeds)} seeds: {', '.join(seeds)}")
+    for name in ("", "mean", "standard deviation"):
+        table.add_column(name)
+    for name, mean in scores.items():
+        if not name.endswith(_SPREAD):
+            spread = scores.get(f"{name}{_SPREAD}")
+            table.add_row(name, f"{mean:.4f}", "–" if spread is None else f"{spread:.4f}")
+    return table
 
 
 def _table(title: str) -> Table:
@@ -103,14 +117,16 @@ def _show_slices(comparison: Mapping[str, Any], console: Console) -> None:
         return
     clear = [test for test in tests if test["verdict"] != "may be noise"]
     names = ", ".join(sorted({test["slice"] for test in tests}))
-    said = f"{len(clear)} of {len(tests)} tests of groups by {names} show more than chance (Holm-corrected)"
+    said = f"{len(clear)} of {len(tests)} tests of groups by {names} show more than chance"
+    if len(clear) > _MOST_TESTS:
+        said += f"; the clearest {_MOST_TESTS}"
     if not clear:
         console.print(Text(f"{said}\n"))
         return
     table = _table(said)
-    for name in ("group", "rows", "score", "difference", "p-value", ""):
+    for name in ("group", "rows", "score", "difference", "adjusted p-value", ""):
         table.add_column(name)
-    for test in clear:
+    for test in clear[:_MOST_TESTS]:
         table.add_row(
             Text(_short(test["group"])).append(f" ({test['slice']})", "dim"),
             f"{test['rows']:,}",
