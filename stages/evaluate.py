@@ -35,6 +35,7 @@ def _evaluate(params: Params) -> None:
         run.finals({name: value for name, value in values.items() if value is not None})
         run.artifact(project.EVALUATION_METRICS, "metrics")
         run.artifacts(project.REPORTS, "report")
+        run.figures(project.REPORTS / "figures")
         run.outputs(dag.outputs("evaluate"))
     print(f"evaluate: {headline(metrics)}")
 

@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 from importlib import metadata
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from pipeline import project
 from pipeline.params import Params
@@ -90,6 +90,11 @@ def _git(*command: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def file_at(revision: str, path: PurePosixPath | Path) -> str | None:
+    """The text of a file in a git revision, or None."""
+    return _git("show", f"{revision}:{path.as_posix()}")
 
 
 def run_name(params: Params) -> str:
