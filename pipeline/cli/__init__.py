@@ -23,6 +23,7 @@ COMMANDS = {
     "init": "Write a params.yaml that suits your own data.",
     "summary": "Show the scores of the last run, and what to do next.",
     "predict": "Label texts with the trained model.",
+    "sync": "Send to MLflow what it did not take while the runs went on.",
     "ui": "Open MLflow on the charts of this experiment's runs.",
 }
 

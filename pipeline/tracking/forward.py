@@ -154,6 +154,8 @@ class Forwarder:
             if source is None:
                 say(f"{entry['source']} is another one now, and no copy was kept: it is not sent.")
                 self._count({"artifacts": 1})
+            elif entry["kind"] == "first" and self._has(source.name):
+                pass  # a run that is gone on with keeps what it said first
             elif entry["kind"] == "image":
                 self._image(entry, source)
             elif source.is_dir():
@@ -163,6 +165,11 @@ class Forwarder:
             else:
                 self._upload(source, entry["folder"])
             self._save(ARTIFACTS, offset)
+
+    def _has(self, artifact: str) -> bool:
+        found: list[entities.FileInfo] = []
+        self._try(lambda client, run: found.extend(client.list_artifacts(run)), {})
+        return artifact in {item.path for item in found}
 
     def _image(self, entry: Entry, source: Path) -> None:
         """Upload a figure the way `log_image` does, but under a name that is the same each time it is sent."""

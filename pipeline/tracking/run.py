@@ -208,7 +208,7 @@ class Run:
         )
         rendered = self._journal.folder / project.PARAMS.name
         rendered.write_text(values.without_secrets(params_file.render(params)), encoding="utf-8")
-        self._artifact("artifact", rendered, folder=None)
+        self._artifact("first", rendered, folder=None)
 
     def _artifact(self, kind: str, source: Path, **facts: str | None) -> None:
         self._journal.append(

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, final
 from pipeline import environment
 from pipeline.errors import UserError
 from pipeline.tracking import journal as journals
+from pipeline.tracking import store
 from pipeline.tracking.journal import Journal, Phase
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# MLflow asks once and waits little: a request that fails is made again from here.
-IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
 _PAUSE = 0.5  # seconds between looks at the journal
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 15.0
 _SECONDS_BETWEEN_SYNCS = 1.0
@@ -39,7 +38,7 @@ class _Sender:
 
     def run(self) -> None:
         """Send until the run has ended, and all is sent or MLflow is away."""
-        from pipeline.tracking import store, sync
+        from pipeline.tracking import sync
         from pipeline.tracking.forward import Forwarder
         from pipeline.tracking.sending import say
 
@@ -76,7 +75,7 @@ class _Sender:
 
     def _send_others(self, client: "MlflowClient") -> None:
         """Send what earlier runs left, while this one goes on."""
-        from pipeline.tracking import store, sync
+        from pipeline.tracking import sync
 
         self._others_done = True
         try:
@@ -109,7 +108,7 @@ def main(journal_id: str, parent: int) -> None:
     """Send the journal of the run in the process `parent`, which this one does not outlive."""
     environment.prepare()
     environment.die_with(parent)
-    os.environ.update(IMPATIENCE)
+    os.environ.update(store.IMPATIENCE)  # a request that fails is made again from here
     journal = journals.of(journal_id)
     from pipeline.tracking import system  # imports MLflow, which takes seconds
 

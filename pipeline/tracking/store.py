@@ -19,6 +19,9 @@ from pipeline.tracking.values import without_secrets
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
+"""Variables that have MLflow ask once and wait little; it reads them at each request."""
+
 _SERVERS = ("http", "https")
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _SQLITE = "sqlite:///"
@@ -124,7 +127,7 @@ def check_version(client: "MlflowClient") -> None:
     """
     if not is_server(client.tracking_uri):
         return
-    from mlflow.tracking._tracking_service.utils import get_default_host_creds
+    from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
     answer = http_request(get_default_host_creds(client.tracking_uri), "/version", "GET")

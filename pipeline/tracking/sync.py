@@ -1,12 +1,14 @@
 """Sending what runs left: journals whose processes are gone, or which MLflow did not answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from mlflow import MlflowClient
 
+from pipeline import environment
+from pipeline.errors import UserError
 from pipeline.tracking import journal as journals
 from pipeline.tracking import store
 from pipeline.tracking.forward import Forwarder, Report
@@ -41,6 +43,33 @@ def left() -> Left:
 def sendable() -> list[Journal]:
     """The journals that nobody writes, in the order of their runs."""
     return left().journals
+
+
+def send_all(left: Sequence[Journal], advance: Callable[[int], None]) -> None:
+    """Send journals, in the order of their runs.
+
+    Args:
+        advance: told how many entries more MLflow has.
+
+    Raises:
+        UserError: MLflow does not answer, or refuses; what is left can be sent later.
+    """
+    with environment.changed(store.IMPATIENCE):
+        for done, journal in enumerate(left):
+            rest = journal.all_left()
+
+            def tell(seconds: float, journal: Journal = journal) -> None:
+                nonlocal rest
+                advance(rest - (rest := journal.all_left()))
+
+            try:
+                send(journal, connected(journal), tell)
+            except store.Unreachable as error:
+                entries = sum(other.all_left() for other in left[done:])
+                raise UserError(
+                    f"MLflow at {store.shown()} does not answer as it should. ({error})\n"
+                    f"{entries:,} entries are left; nothing is lost. Send them when it does: reprise sync"
+                ) from None
 
 
 def send(journal: Journal, client: MlflowClient, report: Report = lambda seconds: None) -> None:
