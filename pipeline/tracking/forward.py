@@ -26,8 +26,8 @@ _BYTES_PER_SECOND, _UPLOAD_SECONDS = 1_000_000, 20
 _CURVES = ("metrics", "finals")
 _LOGGED_IMAGES = "mlflow.loggedImages"
 
-Report = Callable[[float], None]
-"""Told, before a request that may take longer than others, how many seconds it may take; after each batch, 0."""
+Report = Callable[[int, float], None]
+"""Told after each batch how many entries it sent; before an upload 0, and how many seconds that may take."""
 
 
 @final
@@ -38,7 +38,7 @@ class Forwarder:
         report: told of requests that may take long.
     """
 
-    def __init__(self, journal: Journal, client: MlflowClient, report: Report = lambda seconds: None) -> None:
+    def __init__(self, journal: Journal, client: MlflowClient, report: Report = lambda sent, seconds: None) -> None:
         self._journal, self._client, self._report = journal, client, report
         self._sent = journal.sent()
         # Points that MLflow has, by metric and step; fetched when first needed, unless the run is ours alone.
@@ -75,7 +75,7 @@ class Forwarder:
                     self._model(entries[0])
                 case "end":
                     self._end(entries[0])
-            self._save(ENTRIES, offset)
+            self._save(ENTRIES, offset, len(entries))
 
     def _open(self, entry: Entry) -> None:
         before = opening.open_run(self._client, self._journal, entry, self._sent)
@@ -146,7 +146,7 @@ class Forwarder:
                     for name, value in entry["values"].items()
                 ]
             )
-            self._save(SYSTEM, offset)
+            self._save(SYSTEM, offset, len(entries))
 
     def _artifacts(self) -> None:
         for entry, offset in self._journal.read(ARTIFACTS, self._sent.offsets[ARTIFACTS]):
@@ -164,7 +164,7 @@ class Forwarder:
                     self._upload(path, inner.as_posix())
             else:
                 self._upload(source, entry["folder"])
-            self._save(ARTIFACTS, offset)
+            self._save(ARTIFACTS, offset, 1)
 
     def _has(self, artifact: str) -> bool:
         found: list[entities.FileInfo] = []
@@ -189,7 +189,7 @@ class Forwarder:
 
     def _upload(self, path: Path, folder: str | None) -> None:
         patience = _UPLOAD_SECONDS + path.stat().st_size // _BYTES_PER_SECOND
-        self._report(patience)
+        self._report(0, patience)
         where = None if folder in (None, "", ".") else folder
         with environment.changed({"MLFLOW_HTTP_REQUEST_TIMEOUT": str(patience)}):
             self._try(lambda client, run: client.log_artifact(run, str(path), where), {"artifacts": 1})
@@ -215,10 +215,10 @@ class Forwarder:
     def _lost(self) -> str:
         return counted(self._sent.lost)
 
-    def _save(self, lane: str, offset: int) -> None:
+    def _save(self, lane: str, offset: int, entries: int) -> None:
         self._sent.offsets[lane] = offset
         self._journal.save(self._sent)
-        self._report(0)
+        self._report(entries, 0)
 
 
 def batches(entries: Iterator[tuple[Entry, int]]) -> Iterator[tuple[list[Entry], int]]:

@@ -85,12 +85,12 @@ class _Sender:
         except (_Later, store.Unreachable, UserError):
             return  # this run goes first; `reprise sync` tells what is wrong with others
 
-    def _stop(self, seconds: float) -> None:
-        self._report(seconds)
+    def _stop(self, sent: int, seconds: float) -> None:
+        self._report(sent, seconds)
         if self._closing:
             raise _Later
 
-    def _report(self, seconds: float) -> None:
+    def _report(self, sent: int, seconds: float) -> None:
         if seconds:
             self._journal.tell(Phase("open", patience=seconds))
         self._rest(0)

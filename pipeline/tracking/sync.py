@@ -56,14 +56,8 @@ def send_all(left: Sequence[Journal], advance: Callable[[int], None]) -> None:
     """
     with environment.changed(store.IMPATIENCE):
         for done, journal in enumerate(left):
-            rest = journal.all_left()
-
-            def tell(seconds: float, journal: Journal = journal) -> None:
-                nonlocal rest
-                advance(rest - (rest := journal.all_left()))
-
             try:
-                send(journal, connected(journal), tell)
+                send(journal, connected(journal), lambda sent, seconds: advance(sent))
             except store.Unreachable as error:
                 entries = sum(other.all_left() for other in left[done:])
                 raise UserError(
@@ -72,7 +66,7 @@ def send_all(left: Sequence[Journal], advance: Callable[[int], None]) -> None:
                 ) from None
 
 
-def send(journal: Journal, client: MlflowClient, report: Report = lambda seconds: None) -> None:
+def send(journal: Journal, client: MlflowClient, report: Report = lambda sent, seconds: None) -> None:
     """Send what is left of a journal that nobody writes, and remove it when MLflow has all of it.
 
     Raises:
