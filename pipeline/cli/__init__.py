@@ -33,6 +33,7 @@ COMMANDS = {
     "history": "Show how the champions came and went.",
     "checkout": "Put a run's code, params and data into a folder of their own.",
     "verify": "Train a run again, and say whether the model is the same.",
+    "sync": "Send to MLflow what it did not take while the runs went on.",
     "gc": "Free what old runs keep in MLflow, the DVC cache and the checkpoints.",
 }
 

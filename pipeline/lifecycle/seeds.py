@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline import digest, project
 from pipeline.errors import UserError
@@ -56,7 +57,7 @@ def _experiment(name: str, seed: int) -> None:
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--force", "-n", name, "-S", f"train.seed={seed}"]
     # DVC_ROOT would make DVC take itself for a stage of another project's run.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
-    environment["PATH"] = f"{os.path.dirname(sys.executable)}{os.pathsep}{environment['PATH']}"
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     if subprocess.run(command, env=environment, cwd=project.home()).returncode:
         raise UserError(f"The experiment with train.seed {seed} failed; what it said stands above.")
 
