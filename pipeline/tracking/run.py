@@ -171,7 +171,11 @@ class Run:
         for entry, _ in self._journal.read(ARTIFACTS, offset):
             with suppress(FileNotFoundError):
                 self._journal.keep(entry)
-        say(f"Not in MLflow yet: {left:,} entries of this run. They are kept; send them when it answers: reprise sync")
+        reason = f" ({text})" if (text := self._journal.phase().text) else ""
+        say(
+            f"Not in MLflow at {store.shown()} yet: {left:,} entries of this run{reason}. "
+            "They are kept; send them when it answers: reprise sync"
+        )
 
     def _opened(self, params: Params, inputs: Mapping[str, str], device: str, model_digest: str | None = None) -> Self:
         self._evaluates = model_digest is not None
