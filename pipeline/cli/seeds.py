@@ -22,4 +22,4 @@ def command(count: int, first: int | None) -> None:
     found = seeds.run(params, count, params.train.seed if first is None else first)
     tried = [run.params["train.seed"] for run in found.runs]
     Console(highlight=False).print("", of_seeds(tried, found.scores), sep="\n")
-    click.echo(f"MLflow run  {found.name}\ncompare     reprise compare REFERENCE {found.id}")
+    click.echo(f"compare: reprise compare REFERENCE {found.name}")

@@ -44,11 +44,12 @@ def run(params: Params, count: int, first: int) -> Seeds:
     """
     group = f"seeds-{_digest(params)}"
     found = []
-    for seed in range(first, first + count):
+    for place, seed in enumerate(range(first, first + count), 1):
+        print(f"seeds: train.seed {seed}, {place} of {count}", flush=True)
         name = f"{group}-{seed}"
         _experiment(name, seed)
         found.append(records.find(name, params.tracking.experiment_name))
-    title = f"{group} ({first} to {first + count - 1})"
+    title = f"{group}-{first}-{first + count - 1}"
     parent = groups.group(found, title)
     return Seeds(title, parent, found, groups.summary(found))
 
@@ -56,7 +57,7 @@ def run(params: Params, count: int, first: int) -> Seeds:
 def _experiment(name: str, seed: int) -> None:
     # An experiment of that name may have been made with other code. There may be none, which is no failure.
     _dvc("exp", "remove", name, quiet=True)
-    if _dvc("exp", "run", "--temp", "--name", name, "--set-param", f"train.seed={seed}"):
+    if _dvc("exp", "run", "--quiet", "--temp", "--name", name, "--set-param", f"train.seed={seed}"):
         raise UserError(f"The experiment with train.seed {seed} failed; what it said stands above.")
 
 
