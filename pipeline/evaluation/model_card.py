@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from pipeline import project
-from pipeline.evaluation.report import Findings, shortened
+from pipeline.evaluation.page import shortened
+from pipeline.evaluation.report import Findings
 from pipeline.evaluation.verdict import headline, strongest
 from pipeline.params import Params
 
