@@ -131,6 +131,23 @@ def test_a_run_without_git_or_without_lineage_says_so(made: Traced, folder: Path
         checkout.check_out(records.find(run_id, "reprise"), folder / "there")
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        '{"git": {"commit": "--upload-pack=x", "folder": ""}}',
+        f'{{"git": {{"commit": "{"0" * 40}", "folder": "../.."}}}}',
+        '{"git": null, "kept_nowhere": [{"path": "../../.ssh/authorized_keys"}]}',
+        '{"git": null, "kept_nowhere": [{"path": "/etc/passwd"}]}',
+    ],
+)
+def test_what_somebody_else_wrote_leads_nowhere(folder: Path, forged: str):
+    client = store.connect()
+    run_id = client.create_run(store.experiment_id(client, "reprise")).info.run_id
+    client.log_text(run_id, forged, lineage.LINEAGE)
+    with pytest.raises(UserError, match="none that Reprise wrote"):
+        checkout.origin(records.find(run_id, "reprise"))
+
+
 def test_the_command_shares_mlflow_and_says_what_is_next(made: Traced, folder: Path, monkeypatch: pytest.MonkeyPatch):
     record = made.run("first")
     done = CliRunner().invoke(command, ["first"], catch_exceptions=False)
