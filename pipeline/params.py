@@ -269,10 +269,52 @@ class Tracking(Section):
     run_name: str | None = Field(None, description="the MLflow run; null makes a telling one")
     tags: dict[str, str] = Field({}, description="tags of the run, name: value")
     log_model: bool = Field(True, description="keep the best model in MLflow, too")
+    registered_model_name: str | None = Field(
+        None, min_length=1, description="its name in MLflow's registry; null: as the experiment"
+    )
+
+    @field_validator("registered_model_name")
+    @classmethod
+    def _fits_into_addresses(cls, name: str | None) -> str | None:
+        if name is not None and re.search("[/:@]", name):
+            raise ValueError("it cannot hold / : or @, which part a model's name from its version")
+        return name
+
+    @property
+    def model(self) -> str:
+        """The name of the registered model; MLflow refuses some signs that an experiment's name may have."""
+        return self.registered_model_name or re.sub("[/:@]", "-", self.experiment_name)
 
 
 class Promotion(Section):
-    """When a model may replace the one that serves. Changing this retrains nothing."""
+    """When a model may replace the champion. Changing this retrains nothing."""
+
+    metric: str | None = Field(None, description="the test score that decides; null: the task's first")
+    required: Literal["better", "non-inferior"] = Field(
+        "better", description="than the champion by more than noise; or not worse by more than the margin"
+    )
+    margin: Number = Field(
+        0.01, gt=0, lt=1, description="of non-inferior; below the best champion that was on these test rows"
+    )
+    floors: dict[str, Number] = Field({}, description="score: the lowest that it may be, such as {accuracy: 0.8}")
+    guarded: dict[str, Number] = Field(
+        {},
+        description="score, or score on slice: how much it may fall, such as {f1_macro: 0.02, accuracy on length: 0.05}",
+    )
+    on_uncertain: Literal["reject", "accept"] = Field(
+        "reject", description="what becomes of a model for which the rows are too few to tell: reject or accept"
+    )
+    confidence_level: Number = Field(0.95, gt=0.5, lt=1, description="of every one-sided bound")
+
+    @field_validator("guarded")
+    @classmethod
+    def _may_fall(cls, margins: dict[str, float]) -> dict[str, float]:
+        for name, margin in margins.items():
+            if not 0 < margin < 1:
+                raise ValueError(
+                    f"the margin of '{name}' must be above 0 and below 1: no rows can show a fall of nothing"
+                )
+        return margins
 
 
 class Params(Section):

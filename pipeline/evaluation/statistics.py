@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Self
 
 import numpy as np
 from scipy.stats import binomtest
@@ -26,8 +27,9 @@ Interval = dict[str, float | None]
 where every resample gives the same value."""
 
 _DIGITS = 6
-# The score that is a share of rows, whatever the task.
-_SHARE_OF_ROWS = "accuracy"
+_TIE_DIGITS = 12
+SHARE_OF_ROWS = "accuracy"
+"""The score that is a share of rows, whatever the task."""
 _JACKKNIFE_GROUPS = 200
 _NORMAL = NormalDist()
 
@@ -68,8 +70,9 @@ def intervals(resampled: Resampled, confidence_level: float) -> dict[str, Interv
     """The interval of every score: its `value`, `low` and `high`."""
     found: dict[str, Interval] = {}
     for name, value in resampled.values.items():
-        bounds = _interval(value, resampled.resamples[name], resampled.jackknife[name], confidence_level)
-        if name == _SHARE_OF_ROWS and bounds["low"] is None:
+        distribution = Distribution.of(value, resampled.resamples[name], resampled.jackknife[name])
+        bounds = _bounds(value, distribution, confidence_level)
+        if name == SHARE_OF_ROWS and bounds["low"] is None:
             bounds = _exact(value, resampled.examples, confidence_level)
         found[name] = {"value": _plain(value), **bounds}
     return found
@@ -82,11 +85,18 @@ def versus(ours: Resampled, theirs: Resampled, confidence_level: float) -> dict[
     found: dict[str, Interval] = {}
     for name in (name for name in ours.values if name in theirs.values):
         difference = ours.values[name] - theirs.values[name]
-        resamples = ours.resamples[name] - theirs.resamples[name]
-        jackknife = ours.jackknife[name] - theirs.jackknife[name]
-        bounds = _interval(difference, resamples, jackknife, confidence_level)
+        bounds = _bounds(difference, paired(ours, theirs, name), confidence_level)
         found[name] = {"difference": _plain(difference), **bounds}
     return found
+
+
+def paired(ours: Resampled, theirs: Resampled, score: str) -> "Distribution | None":
+    """The distribution of the difference of a score, ours minus theirs, on the same resamples; None without spread."""
+    return Distribution.of(
+        ours.values[score] - theirs.values[score],
+        ours.resamples[score] - theirs.resamples[score],
+        ours.jackknife[score] - theirs.jackknife[score],
+    )
 
 
 def _drawn(examples: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -116,25 +126,67 @@ def _scores(task: Task, predictions: Predictions, subsets: Iterator[np.ndarray])
     return {name: np.array([scores[name] for scores in scored], np.float64) for name in names}
 
 
-def _interval(
-    value: float, resamples: np.ndarray, jackknife: np.ndarray, confidence_level: float
-) -> dict[str, float | None]:
-    finite = resamples[np.isfinite(resamples)]
-    if not (math.isfinite(value) and len(finite) and np.ptp(finite) > 0.5 * 10**-_DIGITS):
+@dataclass(frozen=True)
+class Distribution:
+    """Where a value may lie: its resamples, with the corrections of BCa.
+
+    Attributes:
+        resamples: the finite ones, at least one of which differs from another.
+    """
+
+    value: float
+    resamples: np.ndarray
+    bias: float
+    acceleration: float
+
+    @classmethod
+    def of(cls, value: float, resamples: np.ndarray, jackknife: np.ndarray) -> Self | None:
+        """The distribution of a value; None where it is no number, or every resample gives the same."""
+        # Rounded, so that shares that are equal but for their last bit count as ties.
+        finite = np.round(resamples[np.isfinite(resamples)], _TIE_DIGITS)
+        if not (math.isfinite(value) and len(finite) and np.ptp(finite) > 0.5 * 10**-_DIGITS):
+            return None
+        bias = _NORMAL.inv_cdf(_share_below(round(value, _TIE_DIGITS), finite))
+        return cls(value, finite, bias, _acceleration(jackknife[np.isfinite(jackknife)]))
+
+    def bound(self, tail: float) -> float:
+        """The bound below which the truth lies with the probability `tail`, in [0, 1]."""
+        return float(np.quantile(self.resamples, self._level(tail)))
+
+    def tail(self, null: float) -> float:
+        """The probability with which the truth lies below `null`: the inverse of `bound`, and a one-sided p-value.
+
+        Equation 15.34 of Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), section 15.4. Further out
+        than the resamples reach, which would end at 1 / (2 * resamples), the normal curve of their spread goes on.
+        """
+        place = _NORMAL.inv_cdf(_share_below(null, self.resamples))
+        if not self.resamples.min() <= null <= self.resamples.max():
+            beyond = float((null - self.resamples.mean()) / self.resamples.std())
+            place = min(place, beyond) if beyond < 0 else max(place, beyond)
+        stretch = 1 + self.acceleration * (place - self.bias)
+        if stretch <= 0:
+            return float(place > self.bias)
+        return _NORMAL.cdf((place - self.bias) / stretch - self.bias)
+
+    def _level(self, tail: float) -> float:
+        shifted = self.bias + _NORMAL.inv_cdf(tail)
+        stretch = 1 - self.acceleration * shifted
+        return _NORMAL.cdf(self.bias + shifted / stretch) if stretch > 0 else float(shifted > 0)
+
+
+def _share_below(value: float, resamples: np.ndarray) -> float:
+    """The share of the resamples below a value: half of the ties, as accuracy moves in steps; never 0 or 1."""
+    below = float(np.mean(resamples < value) + np.mean(resamples == value) / 2)
+    edge = 0.5 / len(resamples)
+    return min(max(below, edge), 1 - edge)
+
+
+def _bounds(value: float, found: Distribution | None, confidence_level: float) -> dict[str, float | None]:
+    if found is None:
         return {"low": None, "high": None}
-    # Half of the ties, as accuracy moves in steps; never 0 or 1, whose normal quantile is infinite.
-    below = float(np.mean(finite < value) + np.mean(finite == value) / 2)
-    edge = 0.5 / len(finite)
-    bias = _NORMAL.inv_cdf(min(max(below, edge), 1 - edge))
-    acceleration = _acceleration(jackknife[np.isfinite(jackknife)])
-    levels = []
-    for tail in ((1 - confidence_level) / 2, (1 + confidence_level) / 2):
-        shifted = bias + _NORMAL.inv_cdf(tail)
-        stretch = 1 - acceleration * shifted
-        levels.append(_NORMAL.cdf(bias + shifted / stretch) if stretch > 0 else float(shifted > 0))
-    low, high = np.quantile(finite, levels)
+    low, high = found.bound((1 - confidence_level) / 2), found.bound((1 + confidence_level) / 2)
     # Of a score that resampling lowers much, the corrected bounds may both lie above the value. It belongs to them.
-    return {"low": _plain(min(float(low), value)), "high": _plain(max(float(high), value))}
+    return {"low": _plain(min(low, value)), "high": _plain(max(high, value))}
 
 
 def _exact(share: float, examples: int, confidence_level: float) -> dict[str, float | None]:

@@ -1,0 +1,105 @@
+"""An exported model as the folder of an MLflow pyfunc: models from code, safetensors, an explicit signature."""
+
+import logging
+import re
+import shutil
+import warnings
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import pipeline
+from pipeline.data.rows import TEXT_COLUMNS
+from pipeline.params import Hardware
+from pipeline.serving.predictor import Predictor
+
+with warnings.catch_warnings():
+    # While it is imported, MLflow warns of types of its own.
+    warnings.simplefilter("ignore")
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+    from pipeline.serving import served
+
+README = "README.md"
+# What is imported to answer; a test loads a version where nothing else can be imported.
+REQUIREMENTS = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+_SYNTHETIC = ("A short text that somebody might ask about.", "And the text that belongs to it.")
+
+
+def write(model: Path, folder: Path, readme: str | None, facts: Mapping[str, Any]) -> None:
+    """Write an exported model as a pyfunc, which must load and answer its own example.
+
+    Args:
+        folder: where it goes; must not exist.
+        readme: the model card, which becomes the README.md.
+        facts: what MLflow's file `MLmodel` says of where it comes from.
+
+    Raises:
+        UserError: the model cannot be loaded.
+    """
+    predictor = Predictor.load(model, Hardware(use_cpu=True))
+    # Written here, never taken from the data: a registry shows it to everybody.
+    example = pd.DataFrame([dict(zip(TEXT_COLUMNS[: predictor.card.text_columns], _SYNTHETIC, strict=False))])
+    answer = predictor.answer(*(example[name].tolist() for name in example.columns))[0]
+    for name in ("mlflow.models.model", "mlflow.pyfunc", "mlflow.utils.environment"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    mlflow.pyfunc.save_model(
+        path=folder,
+        python_model=served.__file__,
+        artifacts={served.MODEL: str(model)},
+        code_paths=[str(Path(pipeline.__file__).parent)],
+        signature=signature(list(example.columns), answer),
+        input_example=example,
+        pip_requirements=requirements(),
+        metadata=dict(facts),
+    )
+    if readme is not None:
+        (folder / README).write_text(readme, encoding="utf-8", newline="\n")
+    _forget_this_machine(folder)
+
+
+def _forget_this_machine(folder: Path) -> None:
+    """Take out what only this machine has: the paths that the folder was made from, and compiled code."""
+    description = mlflow.models.Model.load(folder)
+    flavor = description.flavors["python_function"]
+    flavor["model_code_path"] = Path(flavor["model_code_path"]).name
+    for artifact in flavor["artifacts"].values():
+        artifact["uri"] = artifact["path"]
+    description.save(folder / "MLmodel")
+    for cache in folder.rglob("__pycache__"):
+        shutil.rmtree(cache)
+
+
+def signature(columns: list[str], answer: Mapping[str, str | float]) -> ModelSignature:
+    """Texts in, and out what the task answers: words as strings, numbers as doubles."""
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, name) for name in columns]
+    kinds = {str: DataType.string, float: DataType.double}
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(kinds[type(value)], name) for name, value in answer.items()]
+    return ModelSignature(Schema(inputs), Schema(outputs))
+
+
+def requirements() -> list[str]:
+    """What must be installed to serve, at the versions that are installed here."""
+    # The part behind a plus names a build, such as 2.13.0+cpu, which no index has under that name.
+    return [f"{name}=={re.sub(r'[+].*', '', metadata.version(name))}" for name in REQUIREMENTS]
+
+
+def model_of(folder: Path) -> Path:
+    """The exported model inside the folder of a version."""
+    found: dict[str, Any] = mlflow.models.Model.load(folder).flavors["python_function"]
+    return folder / str(found["artifacts"][served.MODEL]["path"])

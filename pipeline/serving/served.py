@@ -1,0 +1,62 @@
+"""What MLflow serves: it runs this file when it loads a registered version, and takes the model that it sets.
+
+The package `pipeline` travels with the version, so it answers where there is no project.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from pipeline import environment
+from pipeline.data.rows import TEXT_COLUMNS
+from pipeline.errors import UserError
+from pipeline.params import Hardware
+
+MODEL = "model"
+"""What the exported model is called among the artifacts of a version."""
+
+
+class Served(PythonModel):
+    """A pyfunc over `Predictor`: rows of texts in, rows of answers out, in their order."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the exported model, on the GPU if there is one."""
+        environment.prepare()
+        # Imported here: torch takes seconds, and MLflow runs this file when it writes a version, too.
+        from pipeline.serving.predictor import Predictor
+
+        self._predictor = Predictor.load(Path(context.artifacts[MODEL]), Hardware())
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Answers to a table of texts.
+
+        Raises:
+            MlflowException: a text is missing or empty; a server answers 400.
+        """
+        columns = TEXT_COLUMNS[: self._predictor.card.text_columns]
+        try:
+            answers = self._predictor.answer(*(_texts(model_input, name) for name in columns))
+        except UserError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
+        return pd.DataFrame(answers)
+
+
+def _texts(rows: Any, name: str) -> list[str]:
+    """The texts of a column, none of them empty."""
+    texts = rows[name].tolist() if len(rows) else []
+    if not texts:
+        raise UserError("There is no row to answer.")
+    for place, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            what = "empty" if isinstance(text, str) else "missing" if pd.isna(text) else "no text"
+            raise UserError(f"Row {place}: its column '{name}' is {what}; it must be a text.")
+    return texts
+
+
+mlflow.models.set_model(Served())
