@@ -23,6 +23,7 @@ COMMANDS = {
     "init": "Write a params.yaml that suits your own data.",
     "summary": "Show the scores of the last run, and what to do next.",
     "predict": "Label texts with the trained model.",
+    "retrain": "Train again if anything changed, judge it, and propose the results on a branch.",
     "ui": "Open MLflow on the charts of this experiment's runs.",
 }
 

@@ -1,6 +1,5 @@
 """What a retraining would do, told from what git has: without the data, without torch, without a login to anything."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -13,10 +13,12 @@ from pathlib import Path
 from pipeline import dag, digest, json_file, project
 from pipeline.errors import UserError
 from pipeline.lifecycle import dvc_commands
+from pipeline.tracking.values import without_secrets
 
 BRANCH = "reprise/retrain"
 _REMOTE = "origin"
-_OUTCOME, _FILES, REPORT, TITLE = "outcome.json", "files", "report.md", "title.txt"
+_OUTCOME, _FILES = "outcome.json", "files"
+REPORT, COMMENT, TITLE = "report.md", "comment.md", "title.txt"
 
 # What a retraining may change in git. The folder may come from another machine: nothing else is taken from it.
 _PROPOSED = re.compile(
@@ -88,8 +90,10 @@ def propose(folder: Path) -> str | None:
     tree = _tree(outcome.base, folder / _FILES)
     reference = f"refs/heads/{BRANCH}"
     there = _asked("ls-remote", _REMOTE, reference).partition("\t")[0]
-    if there and git("fetch", "--quiet", _REMOTE, reference) is not None and _asked("rev-parse", f"{there}^{{tree}}") == tree:
-        return None
+    if there:
+        _asked("fetch", "--quiet", _REMOTE, reference)
+        if git("rev-parse", f"{there}^{{tree}}") == tree:
+            return None
     message = f"{outcome.title}\n\nMLflow run {outcome.run}, registered as {outcome.version}."
     commit = _asked("commit-tree", tree, "-p", outcome.base, "-m", message)
     # The lease names what was just there: who pushed in between is not overwritten.
@@ -161,7 +165,7 @@ def git(*command: str, environment: Mapping[str, str] | None = None) -> str | No
 def _asked(*command: str, environment: Mapping[str, str] | None = None) -> str:
     answer = _git(command, environment)
     if answer.returncode != 0:
-        said = " ".join(answer.stderr.split())
+        said = without_secrets(" ".join(answer.stderr.split()))
         raise UserError(f"git {command[0]} failed: {said[:500]}")
     return answer.stdout.rstrip("\n")
 
