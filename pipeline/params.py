@@ -299,7 +299,7 @@ class Promotion(Section):
     floors: dict[str, Number] = Field({}, description="score: the lowest that it may be, such as {accuracy: 0.8}")
     guarded: dict[str, Number] = Field(
         {},
-        description="score, or score on slice: how much it may fall, such as {f1_macro: 0.02, accuracy on length: 0.05}",
+        description="score, or score on slice: how much it may fall, such as {mcc: 0.02, accuracy on length: 0.05}",
     )
     on_uncertain: Literal["reject", "accept"] = Field(
         "reject", description="what becomes of a model for which the rows are too few to tell: reject or accept"

@@ -24,13 +24,19 @@ COMMANDS = {
     "summary": "Show the scores of the last run, and what to do next.",
     "predict": "Label texts with the trained model.",
     "retrain": "Train again if anything changed, judge it, and propose the results on a branch.",
+    "predict": "Label texts, or a file of them, with a model.",
+    "register": "Make a registered version of a run's model.",
+    "decide": "Say whether a model may become champion.",
+    "promote": "Make a model champion, if the gate lets it pass.",
+    "rollback": "Make the champion before this one champion again.",
+    "history": "Show how the champions came and went.",
     "ui": "Open MLflow on the charts of this experiment's runs.",
 }
 
 
 # Those that look at the results of params.yaml. Its sections `hardware`, `tracking` and `promotion` are no part of the
 # experiment: after a change of these alone `dvc repro` runs nothing, so what is wrong there is to be told here.
-_OF_VALID_PARAMS = {"summary", "ui"}
+_OF_VALID_PARAMS = {"summary", "register", "decide", "promote", "rollback", "history", "ui"}
 
 
 def _switch_on_tracebacks(_context: click.Context, _option: click.Parameter, wanted: bool) -> None:

@@ -90,19 +90,20 @@ _NO_REMOTE = "No DVC remote is configured: nobody else can fetch these results; 
 def _judged(params: Params, folder: Path, notes: Sequence[str], say: Callable[[str], None]) -> Outcome:
     """Register and decide, and gather what came of it."""
     # Imported here: they bring torch and MLflow, which a plan does without.
-    from pipeline.lifecycle import decide
+    from pipeline.lifecycle.decide import decide
+    from pipeline.lifecycle.register import register
     from pipeline.tracking import records
 
     record = records.find(records.WORKSPACE, params.tracking.experiment_name)
     say(f"Registering and judging the run {record.name}")
-    decision = decide.decide(record.id, params)
+    version, _ = register(record.id, params)
+    decision = decide(record.id, params)
     results = json.loads(project.RESULTS.read_text(encoding="utf-8"))
     title = f"Retrained: {decision.verdict}"
-    outcome = Outcome(proposal.head(), decision.verdict, record.id, decision.candidate, title)
+    outcome = Outcome(proposal.head(), decision.verdict, record.id, str(version), title)
     facts = retrain_report.Facts(
         title=title,
-        verdict=decision.verdict,
-        reasons=decision.reasons,
+        decision=decision,
         lock_before=proposal.committed(dag.LOCK),
         lock=dag.LOCK.read_text(encoding="utf-8"),
         scores_before=retrain_report.read_scores(proposal.committed(project.EVALUATION_METRICS)),

@@ -4,12 +4,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from pipeline.evaluation.verdict import percent
 from pipeline.tracking.values import flatten, without_secrets
+
+if TYPE_CHECKING:
+    from pipeline.lifecycle.decide import Decision
 
 _MOST = 40  # lines of one table; a pull request's comment has an end
 _FIGURE = re.compile(r"^!\[[^]]*\]\([^)]*\)\n+", re.MULTILINE)
@@ -20,7 +23,7 @@ class Facts:
     """What the report tells.
 
     Attributes:
-        reasons: of the verdict, a sentence each.
+        decision: of the gate.
         lock_before: the text of the committed dvc.lock, empty if there is none.
         scores_before: the committed metrics/evaluation.json.
         results: reports/evaluation.json.
@@ -30,8 +33,7 @@ class Facts:
     """
 
     title: str
-    verdict: str
-    reasons: Sequence[str]
+    decision: "Decision"
     lock_before: str
     lock: str
     scores_before: Mapping[str, float]
@@ -52,8 +54,7 @@ def render(facts: Facts) -> str:
         f"Commit {_code(facts.base[:12] or 'none')}, registered as {_code(facts.version)}, MLflow run {run}.",
         *map(_plain, facts.notes),
         "## The gate",
-        f"**{facts.verdict}**",
-        "\n".join(f"- {_plain(reason)}" for reason in facts.reasons) or "No reasons were given.",
+        *_gate(facts.decision),
         "The alias `champion` has not moved: promotion is a step of its own.",
         "## Scores",
         *_scores(facts.results, facts.scores_before),
@@ -69,6 +70,17 @@ def as_comment(report: str) -> str:
     """The report for a place that does not see the folder's figures."""
     without = _FIGURE.sub("", f"{report}\n").rstrip() + "\n"
     return without.replace("## Figures\n", "## Figures\n\nThey lie beside the report, and with the MLflow run.\n")
+
+
+def _gate(decision: "Decision") -> Iterator[str]:
+    against = f"version {decision.champion}" if decision.champion else "none yet"
+    yield f"**{decision.verdict.capitalize()}**, against the champion ({against})."
+    if decision.checks:
+        rows = [f"| {_plain(check.rule)} | {check.outcome} | {_plain(check.reason)} |" for check in decision.checks]
+        yield "\n".join(["| Rule | Outcome | Why |", "|---|---|---|", *rows])
+    else:
+        yield "There is no champion, and `promotion.floors` in params.yaml asks nothing."
+    yield f"{decision.rows:,} test rows, looked at {decision.looks} times."
 
 
 def _scores(results: Mapping[str, Any], before: Mapping[str, float]) -> Iterator[str]:

@@ -13,12 +13,14 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 
 from pipeline import project, tasks
 from pipeline.data.batches import micro_batches
+from pipeline.data.rows import texts_of
 from pipeline.data.store import Store
 from pipeline.errors import UserError, did_you_mean, first_line
+from pipeline.evaluation.predict import predict
 from pipeline.model import export
 from pipeline.params import Hardware
 from pipeline.serving import card
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import Predictions, Task
 from pipeline.world import World
 
 Answer = dict[str, str | float]
@@ -90,6 +92,35 @@ class Predictor:
         columns["label"] = pa.array(np.zeros(len(texts), np.int32))
         encoded = self.task.encode(pa.table(columns), self._tokenizer, self.card.max_seq_length)
         return self._forward(Store(encoded))
+
+    def judged(self, rows: pa.Table, labels: Sequence[str]) -> tuple[Task, Predictions]:
+        """What the model says to prepared rows, which may have labels that it never heard of.
+
+        Args:
+            labels: the names of the labels of the rows, by their ids.
+
+        Returns:
+            The task with the labels of both, and the predictions, in the order of the rows. The loss of a label that
+            the model does not know is infinite.
+
+        Raises:
+            UserError: the rows are pairs and the model takes single texts, or the other way round.
+        """
+        if len(texts_of(rows)) != self.card.text_columns:
+            raise UserError("The rows and the model differ in how many texts a row has.")
+        places = {name: place for place, name in enumerate(self.task.labels)}
+        named = [labels[label] for label in rows["label"].to_pylist()]
+        # A label that the model does not know needs some place, since examples have one; its target is set below.
+        known = pa.array([places.get(name, 0) for name in named], pa.int32())
+        encoded = self.task.encode(
+            rows.set_column(rows.column_names.index("label"), "label", known), self._tokenizer, self.card.max_seq_length
+        )
+        found = predict(self._model, self.task, Store(encoded), self._world, self._micro_batch_tokens, "score again")
+        unknown = np.array([name not in places for name in named])
+        found["loss"] = np.where(unknown, np.inf, found["loss"])
+        columns = self.task.columns(found) | {"target": pa.array(named)}
+        task = type(self.task)(tuple(dict.fromkeys([*self.task.labels, *labels])))
+        return task, task.from_columns(pa.table(columns))
 
     def _forward(self, examples: Store) -> list[Answer]:
         answers: list[Answer] = [{}] * len(examples)

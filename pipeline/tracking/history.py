@@ -14,6 +14,9 @@ PREFIX = "reprise.event."
 # MLflow's databases take 5,000 characters of a registered model's tag.
 _LONGEST_REASON = 2000
 
+Kind = Literal["promoted", "forced", "rolled back"]
+"""How a champion came: forced means although the gate had not let it pass."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -21,7 +24,6 @@ class Event:
 
     Attributes:
         number: the place in the history, from 1.
-        kind: forced: promoted although the gate had not passed it.
         version: of the registered model, the champion from then on.
         before: the champion until then.
         when: the time in UTC, as in ISO 8601.
@@ -33,7 +35,7 @@ class Event:
     """
 
     number: int
-    kind: Literal["promoted", "forced", "rolled back"]
+    kind: Kind
     version: str
     before: str | None
     who: str
@@ -48,7 +50,7 @@ class Event:
     def now(
         cls,
         number: int,
-        kind: Literal["promoted", "forced", "rolled back"],
+        kind: Kind,
         version: str,
         before: str | None,
         **evidence: str | None,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.errors import UserError
 from pipeline.tracking import history, records, store
 from pipeline.tracking.claim import claimed
-from pipeline.tracking.history import Event
+from pipeline.tracking.history import Event, Kind
 from pipeline.tracking.records import Record
 from pipeline.tracking.values import tags as valid_tags
 
@@ -22,7 +22,6 @@ CHAMPION = "champion"
 RUN, COMMIT, TEST_SET = "reprise.run", "reprise.git.commit", "reprise.test_set"
 _FOLDER = "registered"
 _DECISIONS = "decisions"
-_DECISION = "reprise.decision."
 # Characters that MLflow's databases take; SQLite alone would take more.
 _LONGEST_DESCRIPTION = 5000
 _PAGE = 1000
@@ -94,6 +93,12 @@ class Registry:
             return State(None, [])
         champion = found.aliases.get(CHAMPION)
         return State(None if champion is None else str(champion), history.read(found.tags))
+
+    def aliases(self) -> dict[str, str]:
+        """The number of the version of each alias."""
+        with answered():
+            found = self._registered()
+        return {} if found is None else {alias: str(number) for alias, number in found.aliases.items()}
 
     def versions(self) -> list[Version]:
         """All versions that Reprise registered, the oldest first."""
@@ -169,7 +174,7 @@ class Registry:
         self,
         version: Version,
         before: str | None,
-        kind: Literal["promoted", "forced", "rolled back"],
+        kind: Kind,
         **evidence: str | None,
     ) -> Event:
         """Make the version champion, if `before` still is; of several processes at once, one does.
@@ -194,11 +199,11 @@ class Registry:
             self._client.set_registered_model_alias(self.name, CHAMPION, version.number)
             return event
 
-    def keep_decision(self, run: str, path: Path, digest: str, verdict: str) -> None:
-        """Keep a decision with the run that it is about, as an artifact and as a tag."""
+    def keep_decision(self, run: str, path: Path, tag: str, verdict: str) -> None:
+        """Keep a decision with the run that it is about: the file as an artifact, the verdict as a tag."""
         with answered():
             self._client.log_artifact(run, str(path), _DECISIONS)
-            self._client.set_tag(run, f"{_DECISION}{digest[:16]}", verdict)
+            self._client.set_tag(run, tag, verdict)
 
     def _registered(self) -> RegisteredModel | None:
         try:

@@ -1,0 +1,237 @@
+"""The gate: whether a candidate may replace the champion, from what both answered to the same rows.
+
+A rule is held only if a one-sided bound says so, so noise passes nothing:
+
+- a floor: the lower bound of the score is not below it;
+- the score that decides: the lower bound of the gain over the champion is above zero; or, if non-inferiority is
+  enough, above minus the margin, and counted against the best of all champions on these rows, or else each champion
+  could be a margin worse than the one before;
+- a guarded score or slice: the lower bound of its gain over the champion is above minus its margin. So many bounds
+  hold together with the confidence of one, after Holm, "A Simple Sequentially Rejective Multiple Test Procedure",
+  Scandinavian Journal of Statistics 6 (1979), pages 65-70.
+
+Where a bound falls short because the rows are too few, and not because the model is worse, nobody can tell, and
+`on_uncertain` decides. A bootstrap cannot see errors that did not occur: no bound is taken for nearer to its value
+than the share of rows that may err though none of as many did (Hanley and Lippman-Hand, "If Nothing Goes Wrong, Is
+Everything All Right?", JAMA 249 (1983), pages 1743-1745).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pipeline.errors import UserError, did_you_mean
+from pipeline.evaluation.examples import Examples
+from pipeline.evaluation.paired import Pair
+from pipeline.evaluation.statistics import Resampled, intervals
+from pipeline.params import Promotion
+
+Outcome = Literal["held", "broken", "cannot tell"]
+_ON, _IS = " on ", "="
+# A bound needs so many resamples beyond it.
+_RESAMPLES_IN_TAIL = 10
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule, and what came of it.
+
+    Attributes:
+        rule: what is asked.
+        value: the score, or its gain over the champion; None if there is no row.
+        low: its one-sided lower bound, likewise.
+        limit: what the bound must not fall short of.
+        confidence: of the bound; higher than what was asked where many bounds must hold together.
+        rows: how many rows tell.
+        reason: the outcome in words.
+    """
+
+    rule: str
+    outcome: Outcome
+    value: float | None
+    low: float | None
+    limit: float
+    confidence: float
+    rows: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says."""
+
+    passed: bool
+    checks: tuple[Check, ...]
+
+
+def judge(
+    candidate: Examples, champion: Examples | None, earlier: Sequence[Examples], settings: Promotion, n_resamples: int
+) -> Verdict:
+    """Whether the candidate may become champion.
+
+    Args:
+        champion: its answers to the same rows in the same order; None if there is no champion.
+        earlier: likewise those of earlier champions.
+
+    Raises:
+        UserError: the settings name a score or a slice that there is not.
+    """
+    _check_names(candidate, settings)
+    checks = list(_floors(candidate, settings, n_resamples))
+    if champion is not None:
+        checks.append(_decisive(candidate, champion, earlier, settings, n_resamples))
+        checks += _guarded(candidate, champion, settings, n_resamples)
+    accepted = {"held", "cannot tell"} if settings.on_uncertain == "accept" else {"held"}
+    return Verdict(all(check.outcome in accepted for check in checks), tuple(checks))
+
+
+def primary(candidate: Examples, settings: Promotion) -> str:
+    """The score that decides."""
+    return settings.metric or candidate.task.score_names[0]
+
+
+def _floors(candidate: Examples, settings: Promotion, n_resamples: int) -> Iterator[Check]:
+    if not settings.floors:
+        return
+    level = settings.confidence_level
+    resampled = Pair.of(candidate, candidate, n_resamples).ours
+    for score, floor in settings.floors.items():
+        value, low = resampled.values[score], _low_of_score(resampled, score, level)
+        outcome: Outcome = "broken" if value < floor else "held" if low >= floor else "cannot tell"
+        reason = {
+            "held": f"{value:.3f}, and surely {low:.3f}",
+            "broken": f"{value:.3f} is below it",
+            "cannot tell": f"{value:.3f} is above it, but with {len(candidate):,} rows it may be {low:.3f}",
+        }[outcome]
+        yield Check(f"{score} is at least {floor:g}", outcome, value, low, floor, level, len(candidate), reason)
+
+
+def _decisive(
+    candidate: Examples, champion: Examples, earlier: Sequence[Examples], settings: Promotion, n_resamples: int
+) -> Check:
+    score, level, rows = primary(candidate, settings), settings.confidence_level, len(candidate)
+    if settings.required == "better":
+        pair = Pair.of(candidate, champion, n_resamples)
+        gain, low = _gain(pair, score), _low(pair, score, level)
+        held = low > 0
+        reason = f"{_signed(gain)}, and surely above {_signed(low)}" if held else _not_better(gain, low)
+        outcome: Outcome = "held" if held else "broken"
+        return Check(f"{score} is better than the champion's", outcome, gain, low, 0.0, level, rows, reason)
+    sign = -1 if score == "loss" else 1
+    best = max([champion, *earlier], key=lambda found: sign * found.task.scores(found.predictions)[score])
+    rule = f"{score} is at most {settings.margin:g} below that of the best champion on these rows"
+    return _not_worse(rule, Pair.of(candidate, best, n_resamples), score, settings.margin, level)
+
+
+def _guarded(candidate: Examples, champion: Examples, settings: Promotion, n_resamples: int) -> list[Check]:
+    """The guarded scores and slices, tested together."""
+    asked = list(_places(candidate, settings.guarded))
+    alpha = 1 - settings.confidence_level
+    enough = max(n_resamples, math.ceil(_RESAMPLES_IN_TAIL * len(asked) / alpha))
+    pairs = {
+        name: Pair.of(candidate.take(places), champion.take(places), enough)
+        for name, _, _, places in asked
+        if len(places)
+    }
+
+    def check(name: str, score: str, margin: float, among: int) -> Check:
+        rule = f"{name} fell by at most {margin:g}"
+        if name not in pairs:
+            level = settings.confidence_level
+            return Check(rule, "cannot tell", None, None, -margin, level, 0, "no test row belongs to it")
+        return _not_worse(rule, pairs[name], score, margin, 1 - alpha / among)
+
+    # Holm's steps: all are tested at the level of as many as are not held yet, until no more are.
+    found: dict[str, Check] = {}
+    while len(found) < len(asked):
+        among = len(asked) - len(found)
+        tried = {name: check(name, score, margin, among) for name, score, margin, _ in asked if name not in found}
+        if not (held := {name: one for name, one in tried.items() if one.outcome == "held"}):
+            found |= tried
+        found |= held
+    return [found[name] for name, *_ in asked]
+
+
+def _places(candidate: Examples, guarded: Mapping[str, float]) -> Iterator[tuple[str, str, float, np.ndarray]]:
+    """Name, score, margin and rows of everything that is guarded; of a slice without a value, each value."""
+    for name, margin in guarded.items():
+        score, _, where = name.partition(_ON)
+        if not where:
+            yield score, score, margin, np.arange(len(candidate))
+            continue
+        column, given, value = where.partition(_IS)
+        values = candidate.slices[column]
+        for each in [value] if given else sorted(set(values.tolist()), key=str):
+            yield f"{score}{_ON}{column}{_IS}{each}", score, margin, np.flatnonzero(values == each)
+
+
+def _not_worse(rule: str, pair: Pair, score: str, margin: float, level: float) -> Check:
+    gain, low, rows = _gain(pair, score), _low(pair, score, level), pair.ours.examples
+    if low > -margin:
+        outcome, reason = "held", f"{_signed(gain)}, and surely above {_signed(low)}"
+    elif gain <= -margin:
+        outcome, reason = "broken", f"{_signed(gain)}: it fell by as much or more"
+    elif gain - low >= margin:
+        outcome = "cannot tell"
+        reason = f"{_signed(gain)}, but {rows:,} rows are too few: it may be {_signed(low)}"
+    else:
+        outcome, reason = "broken", f"{_signed(gain)}, and it may be {_signed(low)}"
+    return Check(rule, outcome, gain, low, -margin, level, rows, reason)  # type: ignore[arg-type]
+
+
+def _gain(pair: Pair, score: str) -> float:
+    difference = pair.ours.values[score] - pair.theirs.values[score]
+    return (-difference if score == "loss" else difference) + 0.0
+
+
+def _low(pair: Pair, score: str, level: float) -> float:
+    """The lower bound of a gain."""
+    gain = _gain(pair, score)
+    widest = gain - _unseen(pair.ours.examples, level)
+    bound = pair.bound(score, level)
+    return widest if bound is None else min(bound, widest)
+
+
+def _low_of_score(resampled: Resampled, score: str, level: float) -> float:
+    """The lower bound of a score: the end of the interval that leaves as much above itself as below."""
+    widest = resampled.values[score] - _unseen(resampled.examples, level)
+    low = intervals(resampled, 2 * level - 1)[score]["low"]
+    return widest if low is None else min(low, widest)
+
+
+def _unseen(rows: int, level: float) -> float:
+    """The share of rows that may be otherwise though none of these is."""
+    return 1.0 - float((1 - level) ** (1 / rows))
+
+
+def _not_better(gain: float, low: float) -> str:
+    return f"{_signed(gain)} is no gain" if gain <= 0 else f"{_signed(gain)} may be noise: it may be {_signed(low)}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _check_names(candidate: Examples, settings: Promotion) -> None:
+    scores = candidate.task.score_names
+    asked = [("promotion.metric", primary(candidate, settings), (*scores, "loss"))]
+    asked += [("promotion.floors", name, scores) for name in settings.floors]
+    for name in settings.guarded:
+        score, _, where = name.partition(_ON)
+        asked.append(("promotion.guarded", score, (*scores, "loss")))
+        column = where.partition(_IS)[0]
+        if where and column not in candidate.slices:
+            there = ", ".join(candidate.slices) or "none"
+            raise UserError(
+                f"params.yaml: promotion.guarded: '{name}': the test rows have no slice '{column}'; there is {there}."
+                f"{did_you_mean(column, candidate.slices)}\nSlices are made by evaluate: see evaluate.slices."
+            )
+    for key, name, known in asked:
+        if name not in known:
+            raise UserError(
+                f"params.yaml: {key}: there is no score '{name}' here; there are {', '.join(known)}."
+                f"{did_you_mean(name, known)}"
+            )
