@@ -22,14 +22,13 @@ from pipeline.errors import UserError, did_you_mean
 COMMANDS = {
     "init": "Write a params.yaml that suits your own data.",
     "summary": "Show the scores of the last run, and what to do next.",
-    "predict": "Label texts with the trained model.",
-    "retrain": "Train again if anything changed, judge it, and propose the results on a branch.",
     "predict": "Label texts, or a file of them, with a model.",
     "register": "Make a registered version of a run's model.",
     "decide": "Say whether a model may become champion.",
     "promote": "Make a model champion, if the gate lets it pass.",
     "rollback": "Make the champion before this one champion again.",
     "history": "Show how the champions came and went.",
+    "retrain": "Train again if anything changed, judge it, and propose the results on a branch.",
     "ui": "Open MLflow on the charts of this experiment's runs.",
 }
 

@@ -8,7 +8,15 @@ from pathlib import Path
 from pipeline import params_file
 from pipeline.params import Data, Params
 
-IGNORED = "/data/checked.txt\n/data/prepared\n/data/tokenized\n/models/\n/reports\n/.reprise/\n/data/raw/*\n!/data/raw/*.dvc\n"
+IGNORED = """/data/checked.txt
+/data/prepared
+/data/tokenized
+/models/
+/reports
+/.reprise/
+/data/raw/*
+!/data/raw/*.dvc
+"""
 STAGES = """
 stages:
   check:
