@@ -2,14 +2,15 @@
 
 import fcntl
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import dag, project
 from pipeline.errors import UserError
+from pipeline.evaluation.verdict import headline_score
 from pipeline.lifecycle import dvc_commands, overrides, plan, proposal, retrain_report
 from pipeline.lifecycle.proposal import Outcome
 from pipeline.params import Params
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.tracking.records import Record
 
 PASSED = "passed"
+DECISION = project.EVALUATION_METRICS.with_name("decision.json")
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,10 @@ def _judged(params: Params, folder: Path, notes: Sequence[str], say: Callable[[s
     version, _ = register(record.id, params)
     decision = decide(record.id, params)
     results = json.loads(project.RESULTS.read_text(encoding="utf-8"))
-    title = f"Retrained: {decision.verdict}"
+    passed = "passed the gate" if decision.passed else "did NOT pass the gate"
+    title = f"Retrained: {passed} ({_score(results)})"
+    # Committed with the results: who merges them approves this very decision, and `reprise promote` goes by it.
+    decision.write(DECISION)
     outcome = Outcome(proposal.head(), decision.verdict, record.id, str(version), title)
     facts = retrain_report.Facts(
         title=title,
@@ -116,8 +121,14 @@ def _judged(params: Params, folder: Path, notes: Sequence[str], say: Callable[[s
         notes=notes,
     )
     proposal.gather(outcome, retrain_report.render(facts), folder)
-    decision.write(folder / "decision.json")
     return outcome
+
+
+def _score(results: Mapping[str, Any]) -> str:
+    name = headline_score(results)
+    found = results["test"][name]
+    bounds = "" if found["low"] is None else f", {found['low']:.3f} to {found['high']:.3f}"
+    return f"test {name.replace('_', ' ')} {found['value']:.3f}{bounds}"
 
 
 def _address(record: "Record") -> str | None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipeline.evaluation.verdict import percent
 from pipeline.tracking.values import flatten, without_secrets
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def _gate(decision: "Decision") -> Iterator[str]:
         yield "\n".join(["| Rule | Outcome | Why |", "|---|---|---|", *rows])
     else:
         yield "There is no champion, and `promotion.floors` in params.yaml asks nothing."
-    yield f"{decision.rows:,} test rows, looked at {decision.looks} times."
+    yield f"{decision.rows:,} test rows, look {decision.looks} at them."
 
 
 def _scores(results: Mapping[str, Any], before: Mapping[str, float]) -> Iterator[str]:
@@ -90,7 +89,7 @@ def _scores(results: Mapping[str, Any], before: Mapping[str, float]) -> Iterator
         "|---|---|---|---|",
     ]
     for name, found in results["test"].items():
-        earlier = percent(before[name]) if name in before else "–"
+        earlier = f"{before[name]:.3f}" if name in before else "–"
         lines.append(f"| {_cell(name)} | {_scored(found)} | {_scored(results['validation'].get(name))} | {earlier} |")
     yield f"With {level} intervals."
     yield "\n".join(lines)
@@ -100,8 +99,8 @@ def _scored(found: Mapping[str, float | None] | None) -> str:
     if found is None or found["value"] is None:
         return "–"
     if found["low"] is None or found["high"] is None:
-        return percent(found["value"])
-    return f"{percent(found['value'])} ({percent(found['low'])} to {percent(found['high'])})"
+        return f"{found['value']:.3f}"
+    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
 
 
 def _changes(before: str, after: str) -> Iterator[str]:
