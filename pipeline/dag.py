@@ -27,10 +27,38 @@ def inputs(stage: str) -> dict[str, str]:
 
 def outputs(stage: str) -> dict[str, str]:
     """The hash that dvc.lock will have of every output, by path; computed, as DVC writes it only afterwards."""
-    settings = _stage(stage)
-    listed = (out for kind in ("outs", "metrics") for out in settings.get(kind, ()))
-    paths = (Path(next(iter(out)) if isinstance(out, dict) else out) for out in listed)
+    paths = map(Path, _made(_stage(stage)))
     return {path.as_posix(): md5(path) for path in paths if path.exists()}
+
+
+def maker(path: str) -> str:
+    """The stage that makes an output."""
+    return next(name for name, stage in _stages().items() if path in _made(stage))
+
+
+def sources() -> list[str]:
+    """The dependencies that no stage makes, of all stages: code, settings, and the user's own data."""
+    stages = _stages().values()
+    made = {path for stage in stages for path in _made(stage)}
+    return sorted({path for stage in stages for path in stage.get("deps", ())} - made)
+
+
+def without_results(lock: str, pipeline: str, stage: str) -> str:
+    """The text of a dvc.lock without the entries of a stage and of those that use what it makes.
+
+    Args:
+        pipeline: the text of the dvc.yaml that it belongs to.
+    """
+    stages, gone = yaml.safe_load(pipeline)["stages"], {stage}
+    while later := {
+        name
+        for name, entry in stages.items()
+        if name not in gone and any(not set(_made(stages[other])).isdisjoint(entry.get("deps", ())) for other in gone)
+    }:
+        gone |= later
+    entries = yaml.safe_load(lock) or {}
+    kept = {name: entry for name, entry in entries.get("stages", {}).items() if name not in gone}
+    return yaml.safe_dump({**entries, "stages": kept}, sort_keys=False)
 
 
 def locked_output(lock: str, path: Path) -> str | None:
@@ -73,6 +101,16 @@ def of_files(hashes: Mapping[str, str]) -> str:
     return f"{hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest()}.dir"
 
 
+def _stages() -> dict[str, dict[str, Any]]:
+    stages: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))["stages"]
+    return stages
+
+
 def _stage(name: str) -> dict[str, Any]:
-    stage: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))["stages"][name]
-    return stage
+    return _stages()[name]
+
+
+def _made(stage: dict[str, Any]) -> list[str]:
+    """The paths of a stage's outputs."""
+    listed = (out for kind in ("outs", "metrics") for out in stage.get(kind, ()))
+    return [str(next(iter(out))) if isinstance(out, dict) else str(out) for out in listed]

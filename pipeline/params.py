@@ -220,6 +220,12 @@ class Evaluate(Section):
     confidence_level: Number = Field(0.95, gt=0, lt=1, description="of every interval")
     n_resamples: int = Field(1000, ge=100, le=100_000, description="bootstrap resamples behind an interval")
     n_mistakes: int = Field(20, ge=0, le=1000, description="most confident mistakes shown in the report")
+    slices: Names = Field(
+        ["label", "length"], description="groups of rows scored on their own: label, length (tokens), any raw column"
+    )
+    publish_texts: Literal["none", "local", "mlflow"] = Field(
+        "local", description="where texts of rows may stand: nowhere, in the local report, or in MLflow, too"
+    )
 
 
 class Hardware(Section):

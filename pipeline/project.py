@@ -8,6 +8,7 @@ RAW = Path("data/raw")
 MODELS = Path("data/models")
 CHECKED = Path("data/checked.txt")
 PREPARED = Path("data/prepared")
+SLICES = Path("data/slices")
 TOKENIZED = Path("data/tokenized")
 BEST_MODEL = Path("models/best")
 MODEL_CARD = "reprise.json"

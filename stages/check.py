@@ -1,7 +1,7 @@
 """Look at everything that can be wrong before DVC deletes the outputs of an earlier run."""
 
 from pipeline import project
-from pipeline.data import sources, splits
+from pipeline.data import slices, sources, splits
 from pipeline.errors import UserError, did_you_mean
 from pipeline.model.check import check as check_model
 from pipeline.params import Params
@@ -30,6 +30,7 @@ def check(params: Params) -> None:
     heads = sources.head(params.data, _ROWS_OF_THE_EMBEDDED if embedded else _ROWS)
     for table in heads.values():
         task.check_columns(table, params.data)
+    slices.check(heads, params.evaluate)
     if not embedded and all(len(table) < _ROWS for table in heads.values()):
         # The heads are all there is: what prepare will do with them can be tried.
         task.prepare(splits.cut(heads, params.data), params.data)

@@ -30,11 +30,13 @@ def _evaluate(params: Params) -> None:
     with Run.of_model(params, model, inputs=dag.inputs("evaluate"), device=world.describe()) as run:
         rows = project.PREPARED / "test.parquet"
         run.dataset("test", "test", digest.of_file(rows), pq.read_metadata(rows).num_rows, params.data.source)
-        metrics = evaluation.evaluate(params, world)
+        findings = evaluation.evaluate(params, world)
+        metrics = findings.metrics
         values = {f"test/{name}": found["value"] for name, found in metrics["test"].items()}
         run.finals({name: value for name, value in values.items() if value is not None})
         run.artifact(project.EVALUATION_METRICS, "metrics")
-        run.artifacts(project.REPORTS, "report")
+        with evaluation.published(findings) as folder:
+            run.artifacts(folder, "report")
         run.outputs(dag.outputs("evaluate"))
     print(f"evaluate: {headline(metrics)}")
 

@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 
 from pipeline import json_file, project
-from pipeline.data import sources, splits
+from pipeline.data import slices, sources, splits
 from pipeline.data.audit import audit
 from pipeline.params import Params
 from pipeline.tasks import find
@@ -11,8 +11,8 @@ from stages.run import main
 
 
 def prepare(params: Params) -> None:
-    """Write data/prepared: the splits as Parquet, the list of labels, and the audit."""
-    tables = splits.cut(sources.read(params.data), params.data)
+    """Write data/prepared (the splits as Parquet, the list of labels, the audit) and data/slices."""
+    tables = splits.cut(sources.read(params.data, slices.raw_columns(params.evaluate)), params.data)
     task, before, rows = find(params.task).prepare(tables, params.data)
     found = audit(before, rows, task.labels)
 
@@ -21,6 +21,7 @@ def prepare(params: Params) -> None:
         pq.write_table(table, project.PREPARED / f"{split}.parquet")
     task.save(project.PREPARED)
     json_file.write(project.PREPARED / "audit.json", found)
+    slices.write(project.SLICES, tables, params.evaluate)
 
     counts = ", ".join(f"{split} {len(table):,}" for split, table in rows.items())
     print(f"prepare: {counts} rows, {len(task.labels):,} labels")

@@ -82,5 +82,7 @@ def tokenized(folder: Path, tiny_params: Params) -> Path:
         ids = [f"{split}.csv:{row + 2}" for row in range(rows)]
         table = pa.table({"id": ids, "text": texts, "label": pa.array(labels, pa.int32())})
         pq.write_table(table, project.PREPARED / f"{split}.parquet")
+        (folder / project.SLICES).mkdir(exist_ok=True)
+        pq.write_table(table.select(["id"]), project.SLICES / f"{split}.parquet")
     tokenize(tiny_params)
     return folder

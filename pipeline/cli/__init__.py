@@ -23,19 +23,24 @@ COMMANDS = {
     "init": "Write a params.yaml that suits your own data.",
     "summary": "Show the scores of the last run, and what to do next.",
     "predict": "Label texts, or a file of them, with a model.",
+    "ui": "Open MLflow on the charts of this experiment's runs.",
+    "compare": "Compare runs: what differs, by how much, and whether by more than chance.",
+    "seeds": "Train with several seeds, and show how much of a score is luck.",
     "register": "Make a registered version of a run's model.",
     "decide": "Say whether a model may become champion.",
     "promote": "Make a model champion, if the gate lets it pass.",
     "rollback": "Make the champion before this one champion again.",
     "history": "Show how the champions came and went.",
     "retrain": "Train again if anything changed, judge it, and propose the results on a branch.",
-    "ui": "Open MLflow on the charts of this experiment's runs.",
+    "checkout": "Put a run's code, params and data into a folder of their own.",
+    "verify": "Train a run again, and say whether the model is the same.",
+    "gc": "Free what old runs keep in MLflow, the DVC cache and the checkpoints.",
 }
 
 
 # Those that look at the results of params.yaml. Its sections `hardware`, `tracking` and `promotion` are no part of the
 # experiment: after a change of these alone `dvc repro` runs nothing, so what is wrong there is to be told here.
-_OF_VALID_PARAMS = {"summary", "register", "decide", "promote", "rollback", "history", "ui"}
+_OF_VALID_PARAMS = {"summary", "ui", "compare", "seeds", "register", "decide", "promote", "rollback", "history"}
 
 
 def _switch_on_tracebacks(_context: click.Context, _option: click.Parameter, wanted: bool) -> None:

@@ -26,17 +26,20 @@ _SPELLINGS |= {"dev": "validation", "test": "test"}
 _MAX_LISTED = 8
 
 
-def read(data: Data) -> dict[str, pa.Table]:
+def read(data: Data, more: Mapping[str, str] | None = None) -> dict[str, pa.Table]:
     """The rows of every split that the source has, in its order.
 
+    Args:
+        more: columns that are wanted beside those that `data` names, each with the key of params.yaml that names it.
+
     Returns:
-        By split (`train` first): the column `id`, the place of each row, and the columns that `data` names, as the
-        source has them (the columns of CSV and TSV are strings).
+        By split (`train` first): the column `id`, the place of each row, and the wanted columns, as the source has
+        them (the columns of CSV and TSV are strings).
 
     Raises:
         UserError: the source or a column is missing, or a file is malformed.
     """
-    return _tables(data, named_columns(data), None)
+    return _tables(data, named_columns(data) | dict(more or {}), None)
 
 
 def head(data: Data, rows: int = 200) -> dict[str, pa.Table]:

@@ -2,7 +2,10 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pipeline import digest, json_file, project
 from pipeline.data.store import Store
-from pipeline.evaluation import data_figures, examples, figures, matrix, report
+from pipeline.evaluation import data_figures, examples, figures, matrix, report, slices
 from pipeline.evaluation.examples import Examples, keys_of
 from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.mistakes import confident_mistakes, confused_pairs, confusion_matrix
@@ -34,11 +37,11 @@ _MOST_PAIRS = 15
 _LINEAGE = (project.PREPARED, project.TOKENIZED, project.BEST_MODEL)
 
 
-def evaluate(params: Params, world: World) -> dict[str, Any]:
+def evaluate(params: Params, world: World) -> Findings:
     """Judge models/best, and write metrics/evaluation.json, the confusion matrix and the report with its figures.
 
     Returns:
-        What reports/evaluation.json holds: see `judge`.
+        All that the report shows; its `metrics` are what reports/evaluation.json holds: see `judge`.
     """
     task = find(params.task).load(project.PREPARED)
     model = load(project.BEST_MODEL, task).to(world.device)  # type: ignore[arg-type]
@@ -53,6 +56,10 @@ def evaluate(params: Params, world: World) -> dict[str, Any]:
     with threadpool_limits(1):
         baselines = task.baselines(rows["train"], rows["test"])
     metrics = judge(task, predictions, baselines, params.evaluate)
+    answered = {
+        split: _examples(task, split, rows[split], stores[split], predictions[split], params) for split in predictions
+    }
+    metrics["slices"] = slices.scored(answered["test"], params.evaluate)
     training = _read_json(project.TRAIN_METRICS)
     findings = Findings(
         params=params,
@@ -71,15 +78,25 @@ def evaluate(params: Params, world: World) -> dict[str, Any]:
         digests={path.as_posix(): digest.of_folder(path) for path in _LINEAGE},
         device=world.describe(),
     )
-    for split, found in predictions.items():
-        ids = np.array(rows[split]["id"].to_pylist(), dtype=object)
-        kept = Examples(task, ids, keys_of(rows[split], task.labels), found, {})
-        examples.write(project.EXAMPLES / f"{split}.parquet", params.task, kept)
+    for split, found in answered.items():
+        examples.write(project.EXAMPLES / f"{split}.parquet", params.task, found)
     json_file.write(project.RESULTS, metrics)
     json_file.write(project.EVALUATION_METRICS, compared(metrics))
     _write_confusions(predictions["test"], task.labels)
-    report.write(findings, project.REPORTS)
-    return metrics
+    report.write(findings, project.REPORTS, texts=params.evaluate.publish_texts != "none")
+    return findings
+
+
+@contextmanager
+def published(findings: Findings) -> Iterator[Path]:
+    """The folder of the report as MLflow may have it: without texts of rows, unless evaluate.publish_texts says so."""
+    if findings.params.evaluate.publish_texts == "mlflow":
+        yield project.REPORTS
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(project.REPORTS, folder, dirs_exist_ok=True)
+        report.write(findings, Path(folder), texts=False)
+        yield Path(folder)
 
 
 def judge(
@@ -111,6 +128,17 @@ def judge(
         "baselines": {name: intervals(found, level) for name, found in theirs.items()},
         "versus": {name: versus(ours["test"], found, level) for name, found in theirs.items()},
     }
+
+
+def _examples(
+    task: Task, split: str, rows: pa.Table, store: Store, predictions: Predictions, params: Params
+) -> Examples:
+    raw = pq.read_table(project.SLICES / f"{split}.parquet")
+    assert raw["id"].equals(rows["id"]), f"{project.SLICES} and {project.PREPARED} have the same rows"
+    labels = [task.labels[place] for place in predictions["target"]]
+    groups = slices.group(params.evaluate.slices, labels, store.full_lengths, raw)
+    ids = np.array(rows["id"].to_pylist(), dtype=object)
+    return Examples(task, ids, keys_of(rows, task.labels), predictions, groups)
 
 
 def _drawn_scores(metrics: Mapping[str, Any]) -> list[Drawing]:

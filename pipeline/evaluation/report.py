@@ -15,6 +15,7 @@ import markupsafe
 
 from pipeline.evaluation.look import FONTS, Drawing
 from pipeline.evaluation.mistakes import Confusion, Mistake
+from pipeline.evaluation.slices import MOST_VALUES
 from pipeline.evaluation.verdict import headline, headline_score, more_than_noise, percent, strongest
 from pipeline.params import Params
 
@@ -53,17 +54,21 @@ class Findings:
     device: str
 
 
-def write(findings: Findings, folder: Path) -> None:
-    """Write index.html and figures/*.png into the folder of the report."""
+def write(findings: Findings, folder: Path, texts: bool = True) -> None:
+    """Write index.html and figures/*.png into the folder of the report; see `render` for the texts."""
     figures = folder / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     for drawing in findings.drawings:
         (figures / f"{drawing.name}.png").write_bytes(drawing.png)
-    (folder / "index.html").write_text(render(findings), encoding="utf-8", newline="\n")
+    (folder / "index.html").write_text(render(findings, texts), encoding="utf-8", newline="\n")
 
 
-def render(findings: Findings) -> str:
-    """The page. Nothing in it comes from outside, and nothing in it runs."""
+def render(findings: Findings, texts: bool = True) -> str:
+    """The page. Nothing in it comes from outside, and nothing in it runs.
+
+    Args:
+        texts: whether texts of rows stand in it; else only where each row stands.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -91,6 +96,9 @@ def render(findings: Findings) -> str:
         level=f"{metrics['confidence_level'] * 100:g}%",
         table=table,
         facts=_facts(findings.audit, findings.truncation),
+        texts=texts,
+        slices=_slices(metrics),
+        most_values=MOST_VALUES,
         few_rows=metrics["rows"]["test"] < _FEW_ROWS,
         without_interval=any(cell["bounds"] == _WITHOUT for row in table for cell in row["cells"].values()),
         figures={drawing.name: drawing for drawing in findings.drawings},
@@ -123,6 +131,18 @@ def _table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             rows.append({"kind": "versus", "name": name, "cells": _cells(metrics["versus"][name], "difference")})
     rows.append({"kind": "validation", "name": "This model", "cells": _cells(metrics["validation"], "value")})
     return rows
+
+
+def _slices(metrics: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The groups of every slice, the worst first, with the headline score as text."""
+    score = headline_score(metrics)
+    return {
+        name: [
+            {"group": group, "rows": found["rows"], **_cells({score: found[score]}, "value")[score]}
+            for group, found in groups.items()
+        ]
+        for name, groups in metrics["slices"].items()
+    }
 
 
 def _cells(found: Mapping[str, Mapping[str, float | None]], key: str) -> dict[str, dict[str, str]]:

@@ -97,7 +97,7 @@ def who() -> str:
 
 def commit() -> str | None:
     """The git commit of the project's folder."""
-    return lineage.git().get("reprise.git.commit")
+    return lineage.git_tags().get("reprise.git.commit")
 
 
 def ci_run() -> str | None:

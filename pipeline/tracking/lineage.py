@@ -1,20 +1,23 @@
 """Where a run comes from: the commit, the machine, the versions. No MLflow and no torch is imported here."""
 
 import getpass
+import json
 import os
 import platform
-import subprocess
-from importlib import metadata
-from pathlib import PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from pipeline import project
+from pipeline import dag, digest
 from pipeline.params import Params
+from pipeline.tracking import changes, git, machine
 from pipeline.tracking.values import without_secrets
 
-PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "mlflow", "dvc")
-_GIT_SECONDS = 30
-# DVC and the stages write these while a run goes on, so they say nothing about what the run was made from.
-_WRITTEN_BY_RUNS = ("dvc.lock", project.TRAIN_METRICS.parent.as_posix())
+LINEAGE = "lineage/lineage.json"
+PATCH = "lineage/changes.patch"
+ENVIRONMENT = "lineage/environment.txt"
+LOCK = "lineage/dvc.lock"
+"""Artifacts of every run: what it is made from, the change to its commit, all versions, dvc.lock as it was found."""
 
 
 def facts() -> dict[str, str]:
@@ -29,8 +32,8 @@ def facts() -> dict[str, str]:
         "reprise.dvc.experiment": os.environ.get("DVC_EXP_NAME", ""),
         "reprise.dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV", ""),
     }
-    found |= {f"reprise.version.{name}": version for name, version in versions().items()}
-    return {name: value for name, value in (found | git()).items() if value}
+    found |= {f"reprise.version.{name}": version for name, version in machine.versions().items()}
+    return {name: value for name, value in (found | git_tags()).items() if value}
 
 
 def owner() -> str:
@@ -41,55 +44,97 @@ def owner() -> str:
         return str(os.getuid())
 
 
-def versions() -> dict[str, str]:
-    """Python's version and those of the packages that shape a result, as installed; none of them is imported."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def git_tags() -> dict[str, str]:
+    """Tags for commit, branch, remote, and whether files differ from the commit; empty where git has no say."""
+    found = repository()
+    tags = {
+        "mlflow.source.git.commit": found.get("commit"),
+        "mlflow.source.git.branch": found.get("branch"),
+        "mlflow.source.git.repoURL": found.get("remote"),
+        "reprise.git.commit": found.get("commit"),
+        "reprise.git.branch": found.get("branch"),
+        "reprise.git.dirty": str(found["dirty"]).lower() if "dirty" in found else None,
+    }
+    return {name: value for name, value in tags.items() if value}
 
 
-def git() -> dict[str, str]:
-    """Tags for commit, branch, remote, and whether files differ from the commit; empty where git has no say.
+def repository() -> dict[str, Any]:
+    """Commit, branch, remote, the project's folder in the repository, and whether files differ from the commit.
 
-    A run's own dvc.lock and metrics/ do not count as a difference.
+    Empty where git has no say. A run's own dvc.lock and metrics/ do not count as a difference.
     dvc.yaml must be tracked: a release unpacked inside some other repository has nothing to do with its commits.
     """
-    if _git("ls-files", "--error-unmatch", "dvc.yaml") is None:
+    if git.output("ls-files", "--error-unmatch", dag.FILE.as_posix()) is None or (commit := git.base()) is None:
         return {}
-    commit, branch = _git("rev-parse", "--verify", "HEAD"), _git("symbolic-ref", "--short", "HEAD")
-    others = (f":(exclude){path}" for path in _WRITTEN_BY_RUNS)
-    changes, remote = _git("status", "--porcelain", "--", ".", *others), _git("remote", "get-url", "origin")
-    found = {
-        "mlflow.source.git.commit": commit,
-        "mlflow.source.git.branch": branch,
-        "mlflow.source.git.repoURL": remote and without_secrets(remote),
-        "reprise.git.commit": commit,
-        "reprise.git.branch": branch,
-        "reprise.git.dirty": None if changes is None else str(bool(changes)).lower(),
+    others = [f":(exclude){path}" for path in changes.WRITTEN_BY_RUNS]
+    differs = git.output("diff", "--quiet", "--ignore-submodules=dirty", commit, "--", ".", *others) is None
+    new = git.output("ls-files", "--others", "--exclude-standard", "--", ".", *others)
+    remote = git.text("remote", "get-url", "origin")
+    return {
+        "commit": commit,
+        "branch": git.text("symbolic-ref", "--short", "HEAD"),
+        "remote": remote and without_secrets(remote),
+        "folder": git.text("rev-parse", "--show-prefix"),
+        "dirty": differs or bool(new),
     }
-    return {name: value for name, value in found.items() if value}
 
 
-def _git(*command: str) -> str | None:
-    """What git answers, or None: there is no git, no repository, or no such thing in it."""
-    # Without optional locks, `git status` does not get in the way of the git commands that DVC runs.
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    try:
-        answer = subprocess.run(
-            ("git", *command),
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_GIT_SECONDS,
-            env=environment,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
+def capture(params: Params, inputs: Mapping[str, str], device: str) -> dict[str, bytes]:
+    """Artifacts that say what a run is made from, by path: enough to make it again, and no secret.
+
+    Args:
+        inputs: SHA-256 of every dependency of the stage, by path.
+        device: what it is computed on, in words.
+    """
+    found = repository()
+    changed = changes.since(found["commit"]) if found else None
+    facts = {
+        "stage": os.environ.get("DVC_STAGE"),
+        "git": found or None,
+        "dvc": {"experiment": os.environ.get("DVC_EXP_NAME"), "baseline": os.environ.get("DVC_EXP_BASELINE_REV")},
+        "changed": changed.paths if changed else (),
+        "left_out": [vars(file) for file in changed.left_out] if changed else (),
+        "kept_nowhere": changes.kept_nowhere(dag.sources()) if found else (),
+        "inputs": dict(inputs),
+        "params": params.model_dump(mode="json"),
+        "device": device,
+        "threads": params.hardware.num_threads,
+        "machine": machine.facts(),
+        "versions": machine.versions(),
+    }
+    kept = {LINEAGE: _json(facts), ENVIRONMENT: _pins(machine.installed())}
+    if changed and changed.patch:
+        kept[PATCH] = changed.patch
+    if dag.LOCK.is_file():
+        kept[LOCK] = dag.LOCK.read_bytes()
+    return kept
+
+
+def outputs(hashes: Mapping[str, str]) -> dict[str, bytes]:
+    """The artifact that says what a stage has made, by its path: for each output the hash as in dvc.lock, and SHA-256.
+
+    Args:
+        hashes: by path, as `dag.outputs` has them.
+    """
+    found = {path: {"dvc": value, "sha256": digest.of_path(Path(path))} for path, value in hashes.items()}
+    return {f"lineage/outputs/{dag.maker(path)}.json": _json(found) for path in list(found)[:1]}
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(_clean(value), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def _clean(value: object) -> object:
+    """The value without secrets, text by text: taken out of the finished JSON, they could break it."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {str(name): _clean(inner) for name, inner in value.items()}
+    return [_clean(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _pins(installed: Mapping[str, str]) -> bytes:
+    return "".join(f"{name}=={version}\n" for name, version in installed.items()).encode()
 
 
 def run_name(params: Params) -> str:

@@ -1,7 +1,6 @@
 """Runs as MLflow has them, found by what people call them: an id, a name, a registered model, a DVC revision."""
 
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline import dag, digest, project
 from pipeline.errors import UserError, did_you_mean
-from pipeline.tracking import run_map, store
+from pipeline.tracking import git, run_map, store
 
 MODEL_DIGEST = "reprise.model_digest"
 """The tag with SHA-256 of the model that a run made (`digest.of_folder`)."""
@@ -188,24 +187,9 @@ def _names(client: MlflowClient, experiment_name: str) -> Iterator[str]:
 
 def _of_revision(client: MlflowClient, revision: str) -> entities.Run | None:
     """The run that made the model that dvc.lock has in a git revision or DVC experiment."""
-    lock = _git("show", f"{_experiment(revision) or revision}:{dag.LOCK}") if not revision.startswith("-") else None
+    lock = git.text("show", "--end-of-options", f"{git.experiment(revision) or revision}:./{dag.LOCK}")
     made = dag.locked_output(lock, project.BEST_MODEL) if lock else None
     return _newest(client, f"tags.`{OUTPUT}{project.BEST_MODEL.as_posix()}` = '{made}'") if made else None
-
-
-def _experiment(name: str) -> str | None:
-    """The commit of a DVC experiment, the newest of that name."""
-    answer = _git("for-each-ref", "--sort=-committerdate", "--format=%(objectname) %(refname)", "refs/exps/") or ""
-    refs = (line.split(" ", 1) for line in answer.splitlines())
-    return next((commit for commit, ref in refs if ref.rpartition("/")[2] == name), None)
-
-
-def _git(*command: str) -> str | None:
-    try:
-        answer = subprocess.run(("git", *command), capture_output=True, encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return answer.stdout if answer.returncode == 0 else None
 
 
 def _newest(client: MlflowClient, where: str) -> entities.Run | None:

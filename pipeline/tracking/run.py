@@ -7,6 +7,7 @@ processes, which do not inherit the active run.
 import json
 import math
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -122,6 +123,16 @@ class Run:
     def outputs(self, hashes: Mapping[str, str]) -> None:
         """Note the outputs of a stage, by path, with the hashes that dvc.lock will have."""
         self.tags({f"{records.OUTPUT}{path}": value for path, value in hashes.items()})
+        self._keep(lineage.outputs(hashes))
+
+    def _keep(self, contents: Mapping[str, bytes]) -> None:
+        """Keep artifacts that are no files yet, by path."""
+        with tempfile.TemporaryDirectory() as folder:
+            for path, content in contents.items():
+                file = Path(folder) / path
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+            self.artifacts(Path(folder))
 
     def __enter__(self) -> Self:
         return self
@@ -199,6 +210,7 @@ class Run:
         if self._before is None:
             text = values.without_secrets(params_file.render(params))
             self._sender.send(lambda client, run: client.log_text(run, text, "params.yaml"), {"artifacts": 1})
+            self._keep(lineage.capture(params, inputs, device))
 
     def _watch_system(self) -> None:
         wanted = os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true").lower() not in ("0", "false")

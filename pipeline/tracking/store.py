@@ -186,7 +186,8 @@ def _probe(uri: str, default_port: int) -> None:
 
 def artifacts() -> Path:
     """The folder of the artifacts (figures, reports, models) when no server keeps them."""
-    return project.home() / "mlartifacts"
+    # A checked-out run has a link to the project's database, and its artifacts belong there, too.
+    return (project.home() / "mlflow.db").resolve().with_name("mlartifacts")
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:

@@ -72,8 +72,12 @@ def cut(text: str, length: int) -> str:
 def without_secrets(text: str) -> str:
     """The text without user names and passwords in addresses, and without values of secret environment variables."""
     text = _IN_QUERY.sub(r"\1***", _USERINFO.sub("", text))
-    secrets = (value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name))
-    # The longest first: one secret may be a part of another.
-    for secret in sorted({value for value in secrets if len(value) >= _SHORTEST_SECRET}, key=len, reverse=True):
+    for secret in secret_values():
         text = text.replace(secret, "***")
     return text
+
+
+def secret_values() -> list[str]:
+    """The values of environment variables that hold secrets, the longest first: one may be a part of another."""
+    values = (value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name))
+    return sorted({value for value in values if len(value) >= _SHORTEST_SECRET}, key=len, reverse=True)

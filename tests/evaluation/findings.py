@@ -28,6 +28,9 @@ def metrics(difference: float = 0.05, width: float = 0.02) -> dict[str, Any]:
             "majority": {name: interval(0.1) for name in SCORES},
             "words & <trees>": {name: interval(value - difference) for name, value in values.items()},
         },
+        "slices": {
+            "label": {"bad": {"rows": 9, "accuracy": interval(0.5, 0.2)}, "<b>": {"rows": 3, "accuracy": interval(0.9)}}
+        },
         "versus": {
             "majority": {name: interval(0.7, key="difference") for name in SCORES},
             "words & <trees>": {name: interval(difference, width, "difference") for name in SCORES},

@@ -35,7 +35,7 @@ def trained(tokenized: Path, tiny_params: Params) -> World:
 
 
 def test_writes_what_dvc_and_people_read_and_the_same_again(trained: World, tiny_params: Params) -> None:
-    metrics = evaluate(tiny_params, trained)
+    metrics = evaluate(tiny_params, trained).metrics
     first = digest.of_paths(OUTPUTS)
     assert len(first) == 3
     assert metrics == json.loads(project.RESULTS.read_text())

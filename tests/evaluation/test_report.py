@@ -56,7 +56,7 @@ def drawn() -> list[figures.Drawing]:
 def test_sections_stand_in_their_order_and_the_navigation_finds_them() -> None:
     page = Page(render(findings()))
     sections = [attributes["id"] for attributes in page.of("section")]
-    assert sections == ["scores", "curves", "confusion", "pairs", "mistakes", "data", "params", "lineage"]
+    assert sections == ["scores", "curves", "confusion", "pairs", "slices", "mistakes", "data", "params", "lineage"]
     assert [link["href"] for link in page.of("a")] == [f"#{name}" for name in sections]
 
 

@@ -1,6 +1,7 @@
 """`dvc repro` in temporary clones: the promise of the README's table, and what re-runs what."""
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -171,6 +172,22 @@ def test_one_changed_row_reruns_prepare(copy: Path) -> None:
     with (copy / "data/raw/reviews.csv").open("a") as file:
         file.write("good good good,good\n")
     assert changed_stages(copy) == ["check", "prepare"]
+
+
+def test_another_slice_prepares_and_evaluates_anew_and_trains_nothing(copy: Path) -> None:
+    before = yaml.safe_load((copy / "dvc.lock").read_text())["stages"]
+    edit(copy, evaluate={"slices": ["length", "text"]})
+    assert changed_stages(copy) == ["check", "evaluate", "prepare"]
+    said = run(copy, "dvc", "repro").stdout
+    ran = re.findall(r"Running stage '(\w+)'", said)
+    assert ran == ["check", "prepare", "evaluate"]
+    after = yaml.safe_load((copy / "dvc.lock").read_text())["stages"]
+    outs = [{out["path"]: out["md5"] for out in stages["prepare"]["outs"]} for stages in (before, after)]
+    assert outs[0]["data/prepared"] == outs[1]["data/prepared"]
+    assert outs[0]["data/slices"] != outs[1]["data/slices"]
+    assert before["train"] == after["train"]
+    scored = json.loads((copy / "reports/evaluation.json").read_text())["slices"]
+    assert list(scored) == ["length", "text"]
 
 
 def test_wrong_key_costs_no_earlier_result(copy: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline import digest, project
 from pipeline.errors import UserError
-from pipeline.params import Data, Params
+from pipeline.params import Data, Evaluate, Params
 from stages.prepare import prepare
 
 
@@ -43,6 +43,22 @@ def test_it_writes_the_same_bytes_again(params: Params) -> None:
 def test_leaked_rows_stay_if_that_is_asked_for(params: Params) -> None:
     prepare(params.model_copy(update={"data": params.data.model_copy(update={"decontaminate_train": False})}))
     assert len(pq.read_table(project.PREPARED / "train.parquet")) == 181
+
+
+def test_raw_columns_for_slices_stand_beside_the_prepared_rows_and_do_not_change_them(params: Params) -> None:
+    rows = "".join(f"some words {row},{'ab'[row % 2]},{row % 3}\n" for row in range(200))
+    (project.RAW / "train.csv").write_text(f"text,label,source\n{rows}", encoding="utf-8")
+    (project.RAW / "test.csv").write_text("text,label,source\nother words,b,web\n", encoding="utf-8")
+    prepare(params)
+    first = digest.of_folder(project.PREPARED)
+    assert pq.read_table(project.SLICES / "test.parquet").to_pydict() == {"id": ["test.csv:2"]}
+    prepare(params.model_copy(update={"evaluate": Evaluate(slices=["source", "label"])}))
+    assert digest.of_folder(project.PREPARED) == first
+    assert pq.read_table(project.SLICES / "test.parquet").to_pydict() == {"id": ["test.csv:2"], "source": ["web"]}
+    found, prepared = (pq.read_table(folder / "validation.parquet") for folder in (project.SLICES, project.PREPARED))
+    assert found["id"].equals(prepared["id"])
+    assert set(found["source"].to_pylist()) == {"0", "1", "2"}
+    assert not (project.SLICES / "train.parquet").exists()
 
 
 def test_a_wrong_row_leaves_nothing_half_written(params: Params) -> None:

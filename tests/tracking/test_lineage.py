@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from importlib import metadata
@@ -5,20 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.params import Data, Model, Params, Tracking, Train
-from pipeline.tracking import lineage
+from pipeline import dag, digest
+from pipeline.params import Data, Hardware, Model, Params, Tracking, Train
+from pipeline.tracking import lineage, machine
+from tests.tracking.repositories import commit, git, write
 
 
 @pytest.fixture(autouse=True)
 def no_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE"):
         monkeypatch.delenv(name, raising=False)
-
-
-def git(*command: str) -> str:
-    identity = ("-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "commit.gpgsign=false")
-    answer = subprocess.run(("git", *identity, *command), check=True, capture_output=True, text=True)
-    return answer.stdout.strip()
 
 
 @pytest.fixture
@@ -32,13 +29,13 @@ def repository(folder: Path) -> Path:
 
 
 def test_git_tells_commit_branch_and_whether_files_differ(repository: Path):
-    found = lineage.git()
+    found = lineage.git_tags()
     assert found["mlflow.source.git.commit"] == found["reprise.git.commit"] == git("rev-parse", "HEAD")
     assert found["reprise.git.branch"] == "topic"
     assert found["reprise.git.dirty"] == "false"
     assert found["mlflow.source.git.repoURL"] == "https://example.org/reprise.git"
     Path("params.yaml").write_text("version: 1\n")
-    assert lineage.git()["reprise.git.dirty"] == "true"
+    assert lineage.git_tags()["reprise.git.dirty"] == "true"
 
 
 def test_what_a_run_itself_writes_does_not_make_its_commit_dirty(repository: Path):
@@ -50,20 +47,33 @@ def test_what_a_run_itself_writes_does_not_make_its_commit_dirty(repository: Pat
     (metrics / "train.json").write_text('{"steps": 3}\n')
     (metrics / "evaluation.json").write_text("{}\n")
     (repository / "dvc.lock").write_text("schema: '2.0'\n")
-    assert lineage.git()["reprise.git.dirty"] == "false"
+    assert lineage.git_tags()["reprise.git.dirty"] == "false"
     (repository / "dvc.yaml").write_text("stages: {}  # changed\n")
-    assert lineage.git()["reprise.git.dirty"] == "true"
+    assert lineage.git_tags()["reprise.git.dirty"] == "true"
+
+
+def test_under_an_experiment_the_base_is_what_it_started_from(repository: Path, monkeypatch: pytest.MonkeyPatch):
+    baseline = git("rev-parse", "HEAD")
+    commit({"params.yaml": "lr: 2\n"}, "what DVC commits for a while")
+    assert lineage.git_tags()["reprise.git.commit"] != baseline
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", baseline)
+    monkeypatch.setenv("DVC_EXP_NAME", "ripe-fig")
+    assert lineage.git_tags()["reprise.git.commit"] == baseline
+    assert lineage.git_tags()["reprise.git.dirty"] == "true"
+    kept = lineage.capture(Params(), {}, "cpu")
+    assert b"+lr: 2\n" in kept[lineage.PATCH]
+    assert json.loads(kept[lineage.LINEAGE])["dvc"] == {"experiment": "ripe-fig", "baseline": baseline}
 
 
 def test_a_detached_head_has_a_commit_but_no_branch(repository: Path):
     git("checkout", "-q", "--detach")
-    found = lineage.git()
+    found = lineage.git_tags()
     assert "reprise.git.commit" in found
     assert "reprise.git.branch" not in found
 
 
 def test_without_a_repository_git_has_no_say(folder: Path):
-    assert lineage.git() == {}
+    assert lineage.git_tags() == {}
 
 
 def test_a_release_unpacked_inside_another_repository_has_not_its_commit(
@@ -73,12 +83,19 @@ def test_a_release_unpacked_inside_another_repository_has_not_its_commit(
     release.mkdir()
     (release / "dvc.yaml").touch()
     monkeypatch.chdir(release)
-    assert lineage.git() == {}
+    assert lineage.git_tags() == {}
+
+
+def test_a_repository_without_a_commit_has_no_say(folder: Path):
+    git("init", "-q")
+    write({"dvc.yaml": "stages: {}\n"})
+    git("add", "dvc.yaml")
+    assert lineage.git_tags() == {}
 
 
 def test_without_git_nothing_fails(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "")
-    assert lineage.git() == {}
+    assert lineage.git_tags() == {}
     assert "mlflow.source.git.commit" not in lineage.facts()
 
 
@@ -94,10 +111,10 @@ def test_facts_name_the_experiment_the_stage_and_the_versions(folder: Path, monk
 
 
 def test_versions_are_read_from_what_is_installed_and_no_package_is_imported():
-    code = "import sys; from pipeline.tracking import lineage; lineage.versions(); lineage.facts(); print(*sys.modules)"
+    code = "import sys; from pipeline.tracking import lineage; lineage.facts(); print(*sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not {"torch", "transformers", "mlflow"} & set(answer.stdout.split())
-    assert lineage.versions()["torch"] == metadata.version("torch")
+    assert machine.versions()["torch"] == metadata.version("torch")
 
 
 @pytest.mark.parametrize(
@@ -140,3 +157,53 @@ def test_the_description_says_what_is_learned_and_how():
     assert text.startswith("**text-classification** on `docstrings`")
     assert "| model | modernbert from scratch |" in text
     assert "| global batch | 64 examples, 1,200 steps |" in text
+
+
+STAGES = """stages:
+  train:
+    cmd: train
+    deps: [data/raw, params.yaml]
+    outs: [models/best]
+"""
+
+
+def test_what_is_captured_makes_the_run_again(repository: Path):
+    params = Params(
+        hardware=Hardware(num_threads=3), tracking=Tracking(tags={"url": "https://ann:pa55@host/?token=abc"})
+    )
+    write({"dvc.yaml": STAGES, ".gitignore": "/data/raw/*\n", "data/raw/rows.csv": "a,b\n", "notes.txt": "x"})
+    write({"dvc.lock": "schema: '2.0'\n", ".env": "A=b\n"})
+    kept = lineage.capture(params, {"data/raw": "ab" * 32}, "cpu, 3 threads")
+    assert set(kept) == {lineage.LINEAGE, lineage.PATCH, lineage.ENVIRONMENT, lineage.LOCK}
+    found = json.loads(kept[lineage.LINEAGE])
+    assert found["git"]["commit"] == git("rev-parse", "HEAD")
+    assert found["git"]["folder"] == ""
+    assert found["inputs"] == {"data/raw": "ab" * 32}
+    assert found["left_out"] == [{"path": ".env", "reason": "its name is that of a file with secrets"}]
+    assert [file["path"] for file in found["kept_nowhere"]] == ["data/raw/rows.csv"]
+    assert found["params"]["tracking"]["tags"] == {"url": "https://host/?token=***"}
+    assert found["threads"] == 3
+    assert found["machine"]["cores"] >= 1
+    assert found["machine"]["cpu"]
+    assert b"pa55" not in b"".join(kept.values())
+    pins = kept[lineage.ENVIRONMENT].decode().splitlines()
+    assert f"torch=={metadata.version('torch')}" in pins
+    assert pins == sorted(pins, key=lambda pin: pin.split("==")[0])
+    assert not any(pin.startswith("reprise") for pin in pins)
+
+
+def test_without_git_the_rest_is_captured(folder: Path):
+    write({"dvc.yaml": STAGES})
+    kept = lineage.capture(Params(), {}, "cpu")
+    assert set(kept) == {lineage.LINEAGE, lineage.ENVIRONMENT}
+    assert json.loads(kept[lineage.LINEAGE])["git"] is None
+
+
+def test_outputs_have_both_digests(folder: Path):
+    write({"dvc.yaml": STAGES, "models/best/model.safetensors": "abc"})
+    ((path, content),) = lineage.outputs(dag.outputs("train")).items()
+    assert path == "lineage/outputs/train.json"
+    assert json.loads(content) == {
+        "models/best": {"dvc": dag.md5(Path("models/best")), "sha256": digest.of_folder(Path("models/best"))}
+    }
+    assert lineage.outputs({}) == {}

@@ -154,6 +154,7 @@ def test_artifacts_lie_in_the_project_and_the_model_only_if_wanted(client: Mlflo
         folder.mkdir()
     (figures / "confusion.png").write_bytes(b"png")
     (model / "config.json").write_text("{}")
+    lineages = {"lineage/lineage.json", "lineage/environment.txt"}
     kept = {}
     for wanted in (True, False):
         with begun(Params(tracking=Tracking(log_model=wanted))) as run:
@@ -162,7 +163,7 @@ def test_artifacts_lie_in_the_project_and_the_model_only_if_wanted(client: Mlflo
             run.model(model)
         folder = home / "mlartifacts" / str(run.id) / "artifacts"
         kept[wanted] = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert kept[False] == {"params.yaml", "figures/confusion.png", "extra/config.json"}
+    assert kept[False] == {"params.yaml", "figures/confusion.png", "extra/config.json", *lineages}
     assert kept[True] == kept[False] | {"model/config.json"}
 
 

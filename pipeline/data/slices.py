@@ -1,0 +1,55 @@
+"""The raw columns by which evaluation groups rows (`evaluate.slices`): kept beside the prepared rows, not in them.
+
+So another slice changes neither the prepared rows nor the tokens, and trains nothing again.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.data.rows import require_columns, shown
+from pipeline.errors import UserError
+from pipeline.params import Evaluate
+
+LABEL, LENGTH = "label", "length"
+"""The slices that are no raw columns: by target, and by tokens."""
+SPLITS = ("validation", "test")
+
+_KEY = "evaluate.slices"
+
+
+def raw_columns(settings: Evaluate) -> dict[str, str]:
+    """The raw columns that make slices, each with the key that names it."""
+    return {name: _KEY for name in settings.slices if name not in (LABEL, LENGTH)}
+
+
+def check(splits: Mapping[str, pa.Table], settings: Evaluate) -> None:
+    """Look at the columns of raw tables.
+
+    Raises:
+        UserError: a slice is no column, or its values are no text, numbers or truth values.
+    """
+    for table in splits.values():
+        for name in raw_columns(settings):
+            require_columns(table, [name], _KEY)
+            if pa.types.is_nested(table[name].type) or pa.types.is_binary(table[name].type):
+                value = table[name][0].as_py() if len(table) else None
+                raise UserError(
+                    f"{_KEY}: the column '{name}' holds {shown(value)} ({table[name].type}); "
+                    "rows are grouped by text, numbers or truth values."
+                )
+
+
+def write(folder: Path, splits: Mapping[str, pa.Table], settings: Evaluate) -> None:
+    """Write the id and the raw columns of every row that evaluation will judge.
+
+    Raises:
+        UserError: as in `check`.
+    """
+    check(splits, settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in SPLITS:
+        table = splits[split].select(["id", *raw_columns(settings)]).replace_schema_metadata(None)
+        pq.write_table(table, folder / f"{split}.parquet")

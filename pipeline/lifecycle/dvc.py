@@ -1,0 +1,97 @@
+"""DVC's own commands, run in a folder: its cache and remotes shared with another one, and its data brought."""
+
+import configparser
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import yaml
+
+from pipeline import dag
+from pipeline.errors import UserError
+
+_FOLDER = Path(".dvc")
+# Settings that hold a path, which DVC takes from the folder of the file that they stand in.
+_PATHS = {"url", "dir", "credentialpath", "configpath", "keyfile", "cert_path", "key_path"}
+
+
+def run(folder: Path, *command: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a DVC command in a folder; what it says is in the answer.
+
+    Args:
+        variables: of the environment, on top of the present ones; those of a DVC stage around us are left out.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    return subprocess.run(
+        (sys.executable, "-m", "dvc", *command),
+        cwd=folder,
+        env=kept | {"DVC_NO_ANALYTICS": "1"} | (dict(variables) if variables else {}),
+        capture_output=True,
+        text=True,
+    )
+
+
+def cache(folder: Path) -> Path:
+    """Where the cache of a project lies.
+
+    Raises:
+        UserError: DVC does not say.
+    """
+    answer = run(folder, "cache", "dir")
+    if answer.returncode or not answer.stdout.strip():
+        raise UserError(f"DVC does not say where the cache of {folder} is: {last_line(answer)}")
+    return (folder / answer.stdout.strip()).resolve()
+
+
+def share(project: Path, folder: Path) -> None:
+    """Give a folder the cache, the remotes and the other settings of a project, in its config.local."""
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read([project / _FOLDER / "config", project / _FOLDER / "config.local"], encoding="utf-8")
+    for section in settings.sections():
+        for name in _PATHS & set(settings[section]):
+            value = settings[section][name]
+            if "://" not in value:
+                path = (project / _FOLDER / Path(value).expanduser()).resolve()
+                settings[section][name] = str(path)
+    if not settings.has_section("cache"):
+        settings.add_section("cache")
+    settings["cache"]["dir"] = str(cache(project))
+    with (folder / _FOLDER / "config.local").open("w", encoding="utf-8") as file:
+        settings.write(file)
+
+
+def keep_to_itself(folder: Path) -> None:
+    """Give a folder a cache of its own, so that what is made in it lands in no other."""
+    run(folder, "cache", "dir", "--local", str((folder / _FOLDER / "cache").resolve()))
+
+
+def bring(folder: Path) -> Iterator[str]:
+    """Bring the data that DVC tracks into a folder, from the cache or else from the remote.
+
+    Yields:
+        A line for each file or folder of the user that could not be had. Outputs of stages can be made again.
+    """
+    answer = run(folder, "checkout")
+    if answer.returncode and (remotes := run(folder, "remote", "list").stdout.split()):
+        answer = run(folder, "pull")
+    else:
+        remotes = []
+    for pointer in sorted(folder.rglob("*.dvc")):
+        if pointer.is_file():
+            for out in yaml.safe_load(pointer.read_text(encoding="utf-8")).get("outs", ()):
+                target = pointer.parent / out["path"]
+                if not target.exists() or (answer.returncode and dag.md5(target) != out["md5"]):
+                    tried = (
+                        f"the cache and the remote do not have it ({last_line(answer)})"
+                        if remotes
+                        else ("the cache does not have it, and there is no remote")
+                    )
+                    yield f"{target.relative_to(folder)} (DVC's hash {out['md5']}): {tried}"
+
+
+def last_line(answer: subprocess.CompletedProcess[str]) -> str:
+    """The last thing that a command said."""
+    lines = (answer.stderr or answer.stdout).strip().splitlines()
+    return lines[-1] if lines else "it says nothing"

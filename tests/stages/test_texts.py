@@ -1,0 +1,84 @@
+"""What MLflow is told of a whole run holds no text of a row and no secret, unless evaluate.publish_texts says so."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.params import Data, Evaluate, Hardware, Params, Tracking, Train
+from tests.stages.test_pipeline import clone, environment
+
+# Every row holds it, so every text that is shown holds it.
+PLANTED = "quokkapelican"
+TOKEN, PASSWORD = "planted-token-93841", "planted-password-5512"
+
+
+def folder_of(tmp_path: Path, tiny: Params, publish_texts: str) -> Path:
+    """A clone that has run from check to evaluate, with texts, secrets and a password in an address planted."""
+    params = tiny.model_copy(
+        update={
+            "data": Data(dataset_name=None, train_file="data/raw/planted.csv"),
+            "train": Train(max_steps=4, global_batch_size=16),
+            "hardware": Hardware(use_cpu=True, num_threads=1),
+            "evaluate": Evaluate(n_resamples=100, publish_texts=publish_texts, slices=["length"]),
+            "tracking": Tracking(
+                tags={"note": f"see https://me:{PASSWORD}@example.org/?token={TOKEN}", "env": TOKEN},
+            ),
+        }
+    )
+    folder = clone(tmp_path / "project", params)
+    texts = [f"w{row:03}x {PLANTED}{row:03} says w{row % 7}" for row in range(120)]
+    rows = "".join(f"{text},{'ab'[row * 7 % 5 % 2]}\n" for row, text in enumerate(texts))
+    (folder / "data/raw/planted.csv").write_text(f"text,label\n{rows}")
+    subprocess.run(
+        ["git", "remote", "add", "origin", f"https://me:{PASSWORD}@example.org/x.git"], cwd=folder, check=True
+    )
+    done = subprocess.run(
+        ["dvc", "repro"],
+        cwd=folder,
+        env=environment() | {"MY_API_TOKEN": TOKEN},
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def said_to_mlflow(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Everything that MLflow keeps of the runs: params, tags, inputs and artifacts, each by its name."""
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    for run in client.search_runs(experiments):
+        yield "run", json.dumps(run.to_dictionary()).encode()
+    # The tokenizer is a part of the model, and its vocabulary is made of words of the rows.
+    for path in (folder / "mlartifacts").rglob("*"):
+        if path.is_file() and "tokenizer" not in path.name:
+            content = repr(pq.read_table(path).to_pylist()).encode() if path.suffix == ".parquet" else path.read_bytes()
+            yield path.relative_to(folder / "mlartifacts").as_posix(), content
+    yield "mlflow.db", (folder / "mlflow.db").read_bytes()
+
+
+def holding(folder: Path, planted: str) -> set[str]:
+    """The last part of the name of everything that holds a planted text."""
+    return {name.rpartition("/")[2] for name, content in said_to_mlflow(folder) if planted.encode() in content}
+
+
+@pytest.mark.parametrize(
+    ("publish_texts", "in_mlflow", "in_report"),
+    [("none", set(), False), ("local", set(), True), ("mlflow", {"index.html"}, True)],
+)
+def test_texts_are_where_they_may_be_and_secrets_nowhere(
+    tmp_path: Path, tiny: Params, publish_texts: str, in_mlflow: set[str], in_report: bool
+) -> None:
+    folder = folder_of(tmp_path, tiny, publish_texts)
+    names = {name.rpartition("/")[2] for name, _ in said_to_mlflow(folder)}
+    assert {"index.html", "evaluation.json", "test.parquet", "params.yaml", "model.safetensors"} <= names
+    assert holding(folder, PLANTED) == in_mlflow
+    assert (PLANTED in (folder / "reports/index.html").read_text()) == in_report
+    assert holding(folder, "planted.csv:") >= {"index.html", "test.parquet"}, "ids stand for the rows"
+    assert holding(folder, TOKEN) == holding(folder, PASSWORD) == set()
