@@ -1,4 +1,4 @@
-"""Runs the jobs of a GitHub workflow as its YAML has them: the `run:` lines by bash, the few actions by what they do."""
+"""Runs the jobs of a GitHub workflow as its YAML has them: `run:` lines by bash, the few actions by what they do."""
 
 import os
 import re
