@@ -23,7 +23,10 @@ SHAPES_NOTHING = (
     "pipeline/dag.py",
     *(f"pipeline/training/{name}.py" for name in STARTS_PROCESSES),
 )
-OTHER_FILES = {"pipeline/evaluation/report.py": ["pipeline/evaluation/report.html.j2"]}
+OTHER_FILES = {
+    "pipeline/evaluation/page.py": ["pipeline/evaluation/page.css.j2"],
+    "pipeline/evaluation/report.py": ["pipeline/evaluation/report.html.j2"],
+}
 
 
 def imported(file: str) -> set[str]:

@@ -34,6 +34,7 @@ COMMANDS = {
     "retrain": "Train again if anything changed, judge it, and propose the results on a branch.",
     "checkout": "Put a run's code, params and data into a folder of their own.",
     "verify": "Train a run again, and say whether the model is the same.",
+    "sync": "Send to MLflow what it did not take while the runs went on.",
     "gc": "Free what old runs keep in MLflow, the DVC cache and the checkpoints.",
 }
 

@@ -26,6 +26,7 @@ def command(run: str, into: Path | None) -> None:
 
     record = records.find(run, params_file.read(project.PARAMS).tracking.experiment_name)
     tree = checkout.check_out(record, into or checkout.beside(record))
+    checkout.share_database(tree.folder)
     changed = len(tree.origin["changed"]) - len(tree.origin["left_out"])
     commit = tree.origin["git"]["commit"][:12]
     click.echo(f"The run {record.name} ({record.id}) is in {tree.folder}")

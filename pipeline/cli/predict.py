@@ -1,4 +1,4 @@
-"""`reprise predict`: what the trained model says to texts."""
+"""`reprise predict`: what the trained model, or a registered one, says to texts."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,13 +16,20 @@ from pipeline.serving import card
 
 _STDIN = "-"
 _LINES_AT_ONCE = 256
+_FILE = click.Path(path_type=Path, resolve_path=True, dir_okay=False)
 
 Texts = tuple[str, ...]
 """A text, or a text and its pair."""
 Answers = Iterable[tuple[Texts, Mapping[str, str | float]]]
 
 
+def _as_seen_from_here(_context: click.Context, _argument: click.Parameter, named: str | None) -> str | None:
+    """A path as the user's own folder has it; what is no path may be the name of a registered model."""
+    return str(Path(named).resolve()) if named is not None and Path(named).exists() else named
+
+
 @click.command("predict")
+@click.argument("named", metavar="[MODEL|PATH]", required=False, callback=_as_seen_from_here)
 @click.option("--text", "texts", multiple=True, metavar="TEXT", help="A text; may be repeated. - reads one a line.")
 @click.option(
     "--text-pair",
@@ -36,15 +43,67 @@ Answers = Iterable[tuple[Texts, Mapping[str, str | float]]]
     type=click.Path(path_type=Path, resolve_path=True),
     help=f"The folder of an exported model.  [default: {project.BEST_MODEL}]",
 )
-def command(texts: tuple[str, ...], pairs: tuple[str, ...], model: Path | None) -> None:
-    """Print label and probability for texts.
+@click.option("--input", "source", type=_FILE, help="A file of texts: .csv, .tsv, .jsonl or .parquet; with --output.")
+@click.option("--output", type=_FILE, help="Where its rows go, with their answers behind them; same endings.")
+@click.option("--column", "names", multiple=True, help="A column of the texts; twice for pairs.  [default: text]")
+def command(
+    named: str | None,
+    texts: tuple[str, ...],
+    pairs: tuple[str, ...],
+    model: Path | None,
+    source: Path | None,
+    output: Path | None,
+    names: tuple[str, ...],
+) -> None:
+    """Print label and probability for texts, or add them to the rows of a file.
 
     \b
       reprise predict --text "A fine film." --text "A dull one."
       reprise predict < texts.txt      one text a line; for pairs text<TAB>text
       reprise predict < texts.txt > answers.tsv      label<TAB>probability<TAB>text
+      reprise predict reviews@champion --input texts.csv --output answers.csv
+
+    MODEL is MODEL@champion or MODEL/VERSION of MLflow's registry, PATH the folder of an exported model; by default it
+    is that in models/best. A file may be larger than memory, and a run that was killed goes on when it is called again.
     """
-    folder = model or project.BEST_MODEL
+    if named is not None and model is not None:
+        raise click.UsageError("Name the model once: as MODEL or PATH, or with --model.")
+    if (source is None) != (output is None) or (names and source is None):
+        raise click.UsageError("--input FILE and --output FILE go together, and --column with them.")
+    if source is not None and (texts or pairs):
+        raise click.UsageError("The texts come from --input or from --text, not from both.")
+    folder = _folder(named) if named is not None else model or project.BEST_MODEL
+    if source is not None and output is not None:
+        _batch(folder, source, output, names)
+        return
+    _answer(folder, texts, pairs)
+
+
+def _folder(named: str) -> Path:
+    """The exported model in a folder, or of a registered version."""
+    if Path(named).is_absolute() or not ("@" in named or "/" in named):
+        return Path(named)
+    # Imported here: MLflow takes seconds, which a folder does not need.
+    from pipeline.lifecycle.fetch import of_registry
+
+    return of_registry(named) or Path(named)
+
+
+def _batch(folder: Path, source: Path, output: Path, names: tuple[str, ...]) -> None:
+    card.read(folder)
+    # Imported here: torch takes seconds, and `reprise predict --help` should not.
+    from pipeline.serving import batch
+    from pipeline.serving.predictor import Predictor
+
+    done = batch.predict(Predictor.load(folder, _hardware()), folder, source, output, names)
+    said = f"{output.name}: {done.rows:,} rows"
+    said += f", {done.resumed:,} of them answered by an earlier run" if done.resumed else ""
+    said += f"; {done.unanswered:,} have an empty text, and no answer" if done.unanswered else ""
+    click.echo(f"{said}.", err=True)
+
+
+def _answer(folder: Path, texts: tuple[str, ...], pairs: tuple[str, ...]) -> None:
+    """Answer the texts of the command line, or those on standard input."""
     if _STDIN in texts and len(texts) > 1:
         raise click.UsageError("--text - reads all texts from standard input; give no other --text beside it.")
     from_stdin = not texts or texts == (_STDIN,)

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from pipeline import digest, json_file, project
 from pipeline.data.store import Store
-from pipeline.evaluation import data_figures, examples, figures, matrix, report, slices
+from pipeline.evaluation import data_figures, examples, figures, matrix, model_card, report, slices
 from pipeline.evaluation.examples import Examples, keys_of
 from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.mistakes import confident_mistakes, confused_pairs, confusion_matrix
@@ -84,6 +84,7 @@ def evaluate(params: Params, world: World) -> Findings:
     json_file.write(project.EVALUATION_METRICS, compared(metrics))
     _write_confusions(predictions["test"], task.labels)
     report.write(findings, project.REPORTS, texts=params.evaluate.publish_texts != "none")
+    model_card.write(findings, project.REPORTS)
     return findings
 
 

@@ -87,7 +87,7 @@ def scores(ours: Scores, baselines: Mapping[str, Scores]) -> Drawing:
         return finish(figure, "scores", f"Test scores with their intervals. {alt}.")
 
 
-def differences(found: Scores, baseline: str) -> Drawing:
+def differences(found: Scores, baseline: str, model: str = MODEL) -> Drawing:
     """By how much the model beats one baseline, for every score, with the interval of the paired difference."""
     names = [name for name in found if name != "loss"]
     with style():
@@ -101,12 +101,14 @@ def differences(found: Scores, baseline: str) -> Drawing:
             _whisker(axes, place, found[name]["difference"], found[name], BLUE)
         in_rows(axes, range(len(names)), [readable(name, 14) for name in names], len(names))
         axes.xaxis.set_major_formatter(lambda value, _: _signed(value))
-        left, right = f"← {readable(baseline, 30)} is better", f"{MODEL} is better →"
+        left, right = f"← {readable(baseline, 30)} is better", f"{readable(model, 30)} is better →"
         across = axes.get_yaxis_transform()
         axes.text(-0.02, -0.8, left, transform=across, color=MUTED, size=points(11))
         axes.text(1.02, -0.8, right, transform=across, color=MUTED, size=points(11), ha="right")
         alt = "; ".join(f"{name} {_spoken(found[name]['difference'], found[name])}" for name in names)
-        return finish(figure, "differences", f"This model minus {baseline}, paired, with intervals. {alt}.")
+        return finish(
+            figure, "differences", f"{model[:1].upper()}{model[1:]} minus {baseline}, paired, with intervals. {alt}."
+        )
 
 
 def _over_steps(

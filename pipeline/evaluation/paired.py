@@ -27,8 +27,8 @@ from pipeline.evaluation.statistics import SHARE_OF_ROWS, Resampled, resample
 from pipeline.params import Evaluate
 from pipeline.tasks.base import Predictions
 
-_SEED = 0
-_POWER = 0.8
+SEED = 0
+POWER = 0.8
 _NORMAL = NormalDist()
 
 
@@ -75,8 +75,8 @@ class Pair:
         assert np.array_equal(ours.keys, theirs.keys), "a paired comparison needs the same rows in the same order"
         right, also_right = (_right(examples.predictions) for examples in (ours, theirs))
         return cls(
-            resample(ours.task, ours.predictions, n_resamples, _SEED),
-            resample(theirs.task, theirs.predictions, n_resamples, _SEED),
+            resample(ours.task, ours.predictions, n_resamples, SEED),
+            resample(theirs.task, theirs.predictions, n_resamples, SEED),
             int((right & ~also_right).sum()),
             int((also_right & ~right).sum()),
         )
@@ -153,7 +153,7 @@ class Pair:
     def _smallest(self, score: str, alpha: float) -> float | None:
         found = self._distribution(score)
         spread = 0.0 if found is None else float(found.resamples.std())
-        smallest = (_NORMAL.inv_cdf(1 - alpha / 2) + _NORMAL.inv_cdf(_POWER)) * spread
+        smallest = (_NORMAL.inv_cdf(1 - alpha / 2) + _NORMAL.inv_cdf(POWER)) * spread
         if score == SHARE_OF_ROWS:
             smallest = max(smallest, _fewest_rows(alpha) / self.ours.examples)
             return smallest if smallest <= 1 else None
@@ -198,4 +198,4 @@ def _fewest_rows(alpha: float) -> float:
     is `n` or more with that probability (it is nearly Poisson's, as these rows are few among many).
     """
     needed = math.ceil(math.log2(1 / alpha))
-    return float(gamma.ppf(_POWER, needed))
+    return float(gamma.ppf(POWER, needed))

@@ -1,27 +1,21 @@
 """The report: one page that opens offline, and the same for the same results, byte for byte."""
 
-import base64
 import json
 import platform
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import markupsafe
-
-from pipeline.evaluation.look import FONTS, Drawing
+from pipeline.evaluation import page
+from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.mistakes import Confusion, Mistake
 from pipeline.evaluation.slices import MOST_VALUES
 from pipeline.evaluation.verdict import headline, headline_score, more_than_noise, percent, strongest
 from pipeline.params import Params
 
 _TEMPLATE = "report.html.j2"
-_LONGEST_TEXT = 400
-_LONGEST_LABEL = 60
 _FEW_ROWS = 100
 _WITHOUT = "no interval"
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "scikit-learn", "numpy")
@@ -69,25 +63,10 @@ def render(findings: Findings, texts: bool = True) -> str:
     Args:
         texts: whether texts of rows stand in it; else only where each row stands.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        count=lambda value: f"{value:,}",
-        percent=percent,
-        image=lambda svg: "data:image/svg+xml;base64," + base64.b64encode(svg).decode(),
-        text=lambda text: shortened(text, _LONGEST_TEXT),
-        name=_breakable,
-    )
     metrics = findings.metrics
     score = headline_score(metrics)
     table = _table(metrics)
-    return environment.get_template(_TEMPLATE).render(
+    return page.template(Path(__file__).with_name(_TEMPLATE)).render(
         findings=findings,
         headline=headline(metrics),
         score=score,
@@ -104,21 +83,7 @@ def render(findings: Findings, texts: bool = True) -> str:
         figures={drawing.name: drawing for drawing in findings.drawings},
         params=_resolved(findings.params),
         versions=_versions(),
-        # Our own constant, in whose quotes a style sheet would not understand entities.
-        fonts=markupsafe.Markup(FONTS),  # noqa: S704
     )
-
-
-def shortened(text: str, longest: int) -> str:
-    """The text on one line, without control characters, and cut off with an ellipsis when it is longer."""
-    plain = "".join(" " if unicodedata.category(sign) == "Cc" else sign for sign in text[: 4 * longest])
-    line = " ".join(plain.split())
-    return line if len(line) <= longest and len(text) <= 4 * longest else line[: longest - 1].rstrip() + "…"
-
-
-def _breakable(label: str) -> markupsafe.Markup:
-    """A label that may be broken behind its underscores, where its words end."""
-    return markupsafe.Markup("_<wbr>").join(shortened(label, _LONGEST_LABEL).split("_"))
 
 
 def _table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

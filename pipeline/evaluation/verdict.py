@@ -33,6 +33,13 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{value * 100:.1f}%"
 
 
+def p_value(value: float | None) -> str:
+    """``"0.013"``, ``"< 0.001"``; a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
 def compared(metrics: Metrics) -> dict[str, float]:
     """What metrics/evaluation.json holds: the few numbers by which people compare experiments with DVC.
 

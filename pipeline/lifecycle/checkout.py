@@ -65,7 +65,7 @@ def beside(record: Record) -> Path:
 def check_out(record: Record, into: Path) -> Tree:
     """Make a git worktree as the run found it: its commit, its changes, its params and its data.
 
-    It shares the project's DVC cache, remotes and MLflow database.
+    It shares the project's DVC cache and remotes.
 
     Raises:
         UserError: the folder exists, or the run's commit is not known, or not here.
@@ -80,13 +80,22 @@ def check_out(record: Record, into: Path) -> Tree:
         _write_params(record, folder)
         _write_lock(record, folder, found["stage"] or "train")
         dvc.share(project.home(), folder)
-        _share_database(folder)
         missing = [f"{file['path']}: its change was not recorded, as {file['reason']}" for file in found["left_out"]]
         missing += [*dvc.bring(folder), *_bring_unkept(found["kept_nowhere"], folder)]
     except BaseException:
         remove(into)
         raise
     return Tree(into, folder, found, tuple(missing))
+
+
+def share_database(folder: Path) -> None:
+    """Have what runs in the folder write to the project's own MLflow database, if no server or other file is named."""
+    uri, home = store.tracking_uri(), project.home()
+    database = Path(unquote(urlsplit(uri).path[1:]))
+    if uri.startswith("sqlite:") and database.is_file() and database.is_relative_to(home):
+        link = folder / database.relative_to(home)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(database.resolve())
 
 
 def remove(root: Path) -> None:
@@ -163,16 +172,6 @@ def _write_lock(record: Record, folder: Path, stage: str) -> None:
     if lock is not None:
         text = dag.without_results(lock.decode(), pipeline, stage)
         (folder / dag.LOCK).write_text(text, encoding="utf-8")
-
-
-def _share_database(folder: Path) -> None:
-    """Have what runs in the folder write to the project's own MLflow database, if no server or other file is named."""
-    uri, home = store.tracking_uri(), project.home()
-    database = Path(unquote(urlsplit(uri).path[1:]))
-    if uri.startswith("sqlite:") and database.is_file() and database.is_relative_to(home):
-        link = folder / database.relative_to(home)
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(database.resolve())
 
 
 def _bring_unkept(files: list[Mapping[str, Any]], folder: Path) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _SECONDS = 60
+_WHO = {"NAME": "reprise", "EMAIL": "reprise@localhost"}
 
 
 def output(*command: str, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> bytes | None:
@@ -36,6 +37,18 @@ def names(*command: str, environment: Mapping[str, str] | None = None) -> list[s
     return None if answer is None else [os.fsdecode(name) for name in answer.split(b"\0") if name]
 
 
+def given(content: bytes, *command: str) -> str:
+    """What git answers to something that it is given: the name of an object that it makes of it.
+
+    Raises:
+        subprocess.CalledProcessError: git fails.
+    """
+    # A commit wants an author, and not everybody has told git who they are.
+    who = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in _WHO.items()}
+    answer = subprocess.run(("git", *command), input=content, capture_output=True, check=True, env=os.environ | who)
+    return answer.stdout.decode().strip()
+
+
 def base() -> str | None:
     """The commit that the files here are a change of: HEAD, or what a DVC experiment started from.
 
@@ -46,8 +59,13 @@ def base() -> str | None:
     return found or text("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
 
 
-def experiment(name: str) -> str | None:
-    """The commit of a DVC experiment, the newest of that name."""
+def experiments() -> list[tuple[str, str]]:
+    """Commit and name of every DVC experiment, the newest first."""
     answer = text("for-each-ref", "--sort=-committerdate", "--format=%(objectname) %(refname)", "refs/exps/") or ""
     refs = (line.split(" ", 1) for line in answer.splitlines())
-    return next((commit for commit, ref in refs if ref.rpartition("/")[2] == name), None)
+    return [(commit, ref.rpartition("/")[2]) for commit, ref in refs]
+
+
+def experiment(name: str) -> str | None:
+    """The commit of a DVC experiment, the newest of that name."""
+    return next((commit for commit, known in experiments() if known == name), None)

@@ -4,6 +4,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -13,15 +14,12 @@ from mlflow.exceptions import MlflowException
 from pipeline import dag, digest, project
 from pipeline.errors import UserError, did_you_mean
 from pipeline.tracking import git, run_map, store
-
-MODEL_DIGEST = "reprise.model_digest"
-"""The tag with SHA-256 of the model that a run made (`digest.of_folder`)."""
-OUTPUT = "reprise.output."
-"""Before the path of an output: the tag with its hash as dvc.lock has it."""
-INPUT = "reprise.input."
-"""Before the path of a dependency: the tag with its SHA-256."""
+from pipeline.tracking.tag_names import INPUT as INPUT
+from pipeline.tracking.tag_names import MODEL_DIGEST as MODEL_DIGEST
+from pipeline.tracking.tag_names import OUTPUT as OUTPUT
 
 WORKSPACE = "workspace"
+_RUN_OF_VERSION = "reprise.run"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _VERSION = re.compile(r"(?P<model>.+)(?:/(?P<version>\d+)|@(?P<alias>[^@/]+))")
 
@@ -110,7 +108,7 @@ def find(called: str, experiment_name: str) -> Record:
     except MlflowException as error:
         raise UserError(f"MLflow at {store.shown()} does not answer. ({store.no_answer(error)})") from None
     if run is None:
-        near = did_you_mean(called, _names(client, experiment_name))
+        near = did_you_mean(called, _known(client, experiment_name))
         raise UserError(
             f"There is no run '{called}' at {store.shown()}: no run id or name in the experiment '{experiment_name}', "
             f"no registered version, and no git revision or DVC experiment whose model a run made.{near}"
@@ -133,7 +131,13 @@ def _of_workspace(client: MlflowClient) -> entities.Run | None:
         raise UserError(
             f"There is no model in {project.BEST_MODEL}. Train one: dvc repro; or bring it back: dvc checkout"
         )
-    return of_model(client, digest.of_folder(project.BEST_MODEL))
+    model_digest = digest.of_folder(project.BEST_MODEL)
+    if (run := of_model(client, model_digest)) is None:
+        raise UserError(
+            f"No run at {store.shown()} made the model in {project.BEST_MODEL} (SHA-256 {model_digest[:12]}...): it "
+            "was made elsewhere, or while MLflow was away."
+        )
+    return run
 
 
 def of_model(client: MlflowClient, model_digest: str) -> entities.Run | None:
@@ -165,24 +169,38 @@ def _of_version(client: MlflowClient, model: str, version: str, alias: str | Non
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
-    return existing(client, found.run_id) if found.run_id else None
+    # A version whose files were copied has its run in a tag.
+    run_id = found.run_id or found.tags.get(_RUN_OF_VERSION)
+    if run_id is None or (run := existing(client, run_id)) is None:
+        raise UserError(f"{model}/{found.version} is registered, but its run {run_id or ''} is not at {store.shown()}.")
+    return run
 
 
 def _named(client: MlflowClient, name: str, experiment_name: str) -> entities.Run | None:
     experiment = client.get_experiment_by_name(experiment_name)
-    if experiment is None or "'" in name:
+    if experiment is None or {"'", '"'} <= set(name):
         return None
-    found = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{name}'", max_results=5)
+    quote = '"' if "'" in name else "'"
+    found = client.search_runs([experiment.experiment_id], f"attributes.run_name = {quote}{name}{quote}", max_results=5)
     if len(found) > 1:
-        ids = ", ".join(run.info.run_id for run in found)
+        ids = ", ".join(f"{run.info.run_id} ({_day(run)})" for run in found)
         raise UserError(f"Several runs are called '{name}'. Name one by its id: {ids}")
     return found[0] if found else None
 
 
-def _names(client: MlflowClient, experiment_name: str) -> Iterator[str]:
+def _day(run: entities.Run) -> str:
+    return f"{datetime.fromtimestamp(run.info.start_time / 1000):%Y-%m-%d %H:%M}"
+
+
+def _known(client: MlflowClient, experiment_name: str) -> Iterator[str]:
+    """What could have been meant: names of runs, registered versions, DVC experiments."""
     experiment = client.get_experiment_by_name(experiment_name)
     if experiment is not None:
         yield from (run.info.run_name for run in client.search_runs([experiment.experiment_id], max_results=200))
+    for model in client.search_registered_models(max_results=200):
+        yield from (f"{model.name}@{alias}" for alias in model.aliases)
+        yield from (f"{model.name}/{version.version}" for version in model.latest_versions)
+    yield from (name for _, name in git.experiments())
 
 
 def _of_revision(client: MlflowClient, revision: str) -> entities.Run | None:

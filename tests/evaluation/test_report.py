@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.evaluation import figures
 from pipeline.evaluation.mistakes import Confusion, Mistake
-from pipeline.evaluation.report import render, shortened, write
+from pipeline.evaluation.page import shortened
+from pipeline.evaluation.report import render, write
 from pipeline.params import Params
 from tests.evaluation.findings import audit, curves, findings, metrics
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.tracking import store
+from pipeline.tracking import run, store
+from tests.tracking.runs import InProcess
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +31,12 @@ def home(folder: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) ->
     shutil.copy(empty_database, folder / "mlflow.db")
     monkeypatch.delenv("DVC_EXP_NAME", raising=False)
     return folder
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs send for themselves."""
+    monkeypatch.setattr(run, "Sending", InProcess)
 
 
 @pytest.fixture

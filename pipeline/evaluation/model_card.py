@@ -1,0 +1,171 @@
+"""The model card, in the format of the Hugging Face hub: a README.md with YAML in front.
+
+It says what the run knows, and holds no text of a row. What nobody told the run, such as the license of the data, is
+named as missing, not guessed.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from pipeline import project
+from pipeline.evaluation.page import shortened
+from pipeline.evaluation.report import Findings
+from pipeline.evaluation.verdict import headline, strongest
+from pipeline.params import Params
+
+NAME = "model_card.md"
+_PACKAGES = ("transformers", "torch", "tokenizers")
+# What the hub calls the scores that it knows, and how the others are called is left to them.
+_OF_HUB = {"f1_macro": "f1", "mcc": "matthews_correlation"}
+_MOST_LABELS, _LONGEST_LABEL = 50, 60
+
+
+def write(findings: Findings, folder: Path) -> None:
+    """Write the card into the folder of the report."""
+    (folder / NAME).write_text(render(findings), encoding="utf-8", newline="\n")
+
+
+def render(findings: Findings) -> str:
+    """The card: the same text for the same results."""
+    front = yaml.safe_dump(_front(findings), sort_keys=False, allow_unicode=True, width=1_000_000)
+    return f"---\n{front}---\n\n" + "\n".join(_body(findings)) + "\n"
+
+
+def _front(findings: Findings) -> dict[str, Any]:
+    """What the hub reads."""
+    params, metrics = findings.params, findings.metrics
+    test = {name: found for name, found in metrics["test"].items() if found["value"] is not None}
+    dataset = {"name": params.data.source, "type": params.data.source, "split": "test"}
+    if (revision := findings.digests.get(project.PREPARED.as_posix())) is not None:
+        dataset["revision"] = revision
+    front: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": params.task}
+    if params.model.model_name_or_path is not None:
+        front["base_model"] = params.model.model_name_or_path
+    front |= {
+        "tags": ["reprise", params.task],
+        "datasets": [params.data.source],
+        "metrics": [_OF_HUB.get(name, name) for name in test],
+    }
+    front["model-index"] = [
+        {
+            "name": _name(params),
+            "results": [
+                {
+                    "task": {"type": params.task},
+                    "dataset": dataset,
+                    "metrics": [
+                        {
+                            "type": _OF_HUB.get(name, name),
+                            "name": f"{name}{_bounds(found, metrics['confidence_level'])}",
+                            "value": found["value"],
+                        }
+                        for name, found in test.items()
+                    ],
+                }
+            ],
+        }
+    ]
+    return front
+
+
+def _body(findings: Findings) -> Iterator[str]:
+    params, metrics = findings.params, findings.metrics
+    yield from (f"# {_name(params)}", "", headline(metrics), "")
+    yield from ("## What it does", "", f"It does {params.task.replace('-', ' ')}: {_what_it_takes(params)}.", "")
+    yield from ("The labels are:", "", *_labels(findings), "")
+    yield from ("## How to use it", "", "```python", *_usage(params), "```", "")
+    yield from ("## Scores", "", f"On {metrics['rows']['test']:,} test rows, which it was not trained on.", "")
+    yield from (*_scores(metrics), "")
+    yield from ("## Training", "", *_training(findings), "")
+    yield from ("## What to mind", "", *_limits(findings), "")
+
+
+def _name(params: Params) -> str:
+    model = params.model.model_name_or_path
+    kind = PurePosixPath(model).name if model is not None else (params.model.config or {})["model_type"]
+    return f"{kind} on {PurePosixPath(params.data.source).name}"
+
+
+def _what_it_takes(params: Params) -> str:
+    texts = "a text" if len(params.data.text_column_names) == 1 else "a pair of texts"
+    return f"it gives {texts} one of its labels. It reads {params.tokenizer.max_seq_length} tokens and no further"
+
+
+def _labels(findings: Findings) -> Iterator[str]:
+    shown = findings.audit["splits"]["train"]["labels"]
+    for name in list(shown)[:_MOST_LABELS]:
+        yield f"- {_cell(shortened(name, _LONGEST_LABEL))} ({shown[name]['rows']:,} training rows)"
+    if len(shown) > _MOST_LABELS:
+        yield f"- and {len(shown) - _MOST_LABELS:,} more"
+
+
+def _usage(params: Params) -> Iterator[str]:
+    yield "from transformers import pipeline"
+    yield ""
+    yield f'model = pipeline("{params.task}", model="PATH")'
+    text = '"..."' if len(params.data.text_column_names) == 1 else '{"text": "...", "text_pair": "..."}'
+    yield f"model({text}, truncation=True, max_length={params.tokenizer.max_seq_length})"
+
+
+def _scores(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """The model and its baselines, the strongest first."""
+    level = metrics["confidence_level"]
+    yield "| | " + " | ".join(metrics["test"]) + " |"
+    yield "|---|" + "---|" * len(metrics["test"])
+    best = strongest(metrics)
+    named = {"this model": metrics["test"]}
+    named |= {name: metrics["baselines"][name] for name in sorted(metrics["baselines"], key=lambda name: name != best)}
+    for name, scores in named.items():
+        cells = [_score(scores.get(score), level) for score in metrics["test"]]
+        yield f"| {_cell(name)} | " + " | ".join(cells) + " |"
+
+
+def _score(found: Mapping[str, float | None] | None, level: float) -> str:
+    if found is None or found["value"] is None:
+        return "–"
+    return f"{found['value']:.4f}{_bounds(found, level)}"
+
+
+def _bounds(found: Mapping[str, float | None], level: float) -> str:
+    low, high = found["low"], found["high"]
+    return "" if low is None or high is None else f" ({level * 100:g}% interval {low:.4f} to {high:.4f})"
+
+
+def _training(findings: Findings) -> Iterator[str]:
+    params, train = findings.params, findings.params.train
+    model = params.model.model_name_or_path or f"{(params.model.config or {})['model_type']}, from scratch"
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
+    facts = {
+        "model": model,
+        "data": params.data.source,
+        "training rows": f"{findings.audit['splits']['train']['rows']:,}",
+        "steps": f"{findings.training['steps']:,}, of which step {findings.training['best_step']:,} was best",
+        "examples a step": f"{train.global_batch_size:,}",
+        "learning rate": f"{train.learning_rate:g}, {train.lr_scheduler_type}",
+        "precision, seed": f"{train.precision}, {train.seed}",
+        "versions": versions,
+        **{f"SHA-256 of {path}": digest for path, digest in findings.digests.items()},
+    }
+    yield from ("| | |", "|---|---|")
+    for name, value in facts.items():
+        yield f"| {name} | {_cell(str(value))} |"
+
+
+def _limits(findings: Findings) -> Iterator[str]:
+    yield (
+        "- The scores hold for rows like the test rows. "
+        "Texts from elsewhere, or from another time, may be labelled less well."
+    )
+    cut = findings.truncation["test"]
+    if cut["rows_cut"]:
+        yield f"- {cut['rows_cut']:,} of {cut['rows']:,} test rows were longer than it reads."
+    yield "- The license and the languages of the data are not known to the pipeline: say them before you publish."
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown takes as it is, in a table, too."""
+    return "".join(f"\\{sign}" if sign in "\\|*_`<>[]#" else sign for sign in text)

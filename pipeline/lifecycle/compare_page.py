@@ -1,0 +1,38 @@
+"""The comparison as one page that opens offline."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.evaluation import figures, page
+from pipeline.evaluation.look import Drawing
+from pipeline.evaluation.verdict import p_value
+from pipeline.lifecycle.compare import Comparison
+
+_TEMPLATE = Path(__file__).with_name("compare.html.j2")
+_MOST_FLIPPED = 50
+_MOST_TESTS = 40
+
+
+def render(comparison: Comparison) -> str:
+    """The page. Nothing in it comes from outside, and nothing in it runs."""
+    reference = comparison["runs"][0]["name"]
+    return page.template(_TEMPLATE).render(
+        comparison=comparison,
+        reference=reference,
+        level=f"{comparison['confidence_level'] * 100:g}%",
+        figures=[_figure(found, reference) for found in comparison["comparisons"]],
+        number=lambda value: "–" if value is None else f"{value:.4f}".replace("-", "−"),
+        signed=lambda value: "–" if value is None else f"{value:+.4f}".replace("-", "−"),
+        p_value=p_value,
+        most_flipped=_MOST_FLIPPED,
+        most_tests=_MOST_TESTS,
+    )
+
+
+def _figure(found: Mapping[str, Any], reference: str) -> Drawing:
+    differences = {
+        score: {name: difference[name] for name in ("difference", "low", "high")}
+        for score, difference in found["differences"].items()
+    }
+    return figures.differences(differences, reference, found["name"])

@@ -1,0 +1,187 @@
+"""What old runs take in MLflow, the DVC cache and the checkpoints: shown, then freed. What is unknown is kept."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import dag, digest, project
+from pipeline.errors import UserError
+from pipeline.lifecycle import dvc
+from pipeline.params import Params
+from pipeline.tracking import git, lineage, old_runs
+from pipeline.tracking.old_runs import Old, Wanted
+
+_BEST = re.compile(r"best:(\d+)")
+_HASH = re.compile(rb"(?m)^\+?[\s-]*md5: ([0-9a-f]{32}(?:\.dir)?)\s*$")
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What ``--keep`` says: aliases, and how many of the best runs."""
+
+    aliases: tuple[str, ...]
+    best: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Keep":
+        """From ``champion,best:5``.
+
+        Raises:
+            UserError: a word is neither an alias of a registered model nor ``best:N``.
+        """
+        words = [word.strip() for word in text.split(",") if word.strip()]
+        counts = [int(match[1]) for word in words if (match := _BEST.fullmatch(word))]
+        names = tuple(word for word in words if not _BEST.fullmatch(word))
+        known = old_runs.aliases()
+        # Before the first promotion there is no champion yet, which is no mistake.
+        if wrong := [name for name in names if name not in {*known, "champion"}]:
+            there = f"; there are {', '.join(sorted(known))}" if known else ""
+            raise UserError(
+                f"--keep {text}: no registered model has the alias '{wrong[0]}'{there}. Use aliases and best:N."
+            )
+        return cls(names, max(counts, default=0))
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of an experiment that no process holds (`training.abandoned`)."""
+
+    folder: Path
+    run: str | None
+    recorded: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be freed, and why the rest is kept.
+
+    Attributes:
+        cached: files of the DVC cache that no commit, working tree or kept run uses.
+        untouched: what was left alone as a whole, and why.
+        revision: a commit without a name, by which DVC keeps what the kept runs use.
+    """
+
+    runs: tuple[Old, ...]
+    checkpoints: tuple[Checkpoints, ...]
+    cached: tuple[Path, ...]
+    untouched: tuple[str, ...]
+    revision: str | None
+
+    @property
+    def freed(self) -> list[Old]:
+        """The runs that go."""
+        return [old for old in self.runs if old.reason is None]
+
+
+def plan(keep: Keep, params: Params, checkpoints: Sequence[Checkpoints]) -> Plan:
+    """Find out what would be freed, and change nothing.
+
+    Raises:
+        UserError: MLflow does not answer, or DVC cannot say what it would remove.
+    """
+    resumable = {found.run for found in checkpoints if found.run and not found.recorded}
+    wanted = Wanted(keep.best, f"validation/{params.train.metric_for_best_model}", _models(), resumable)
+    runs = old_runs.survey(params.tracking.experiment_name, wanted)
+    known = {name: old for old in runs for name in (old.record.id, old.record.tags.get("reprise.journal"))}
+    gone = [
+        found for found in checkpoints if found.recorded or (found.run in known and known[found.run].reason is None)
+    ]
+    cached, untouched, revision = _cache(runs)
+    return Plan(tuple(runs), tuple(gone), cached, untouched, revision)
+
+
+def free(found: Plan, remove_checkpoints: Callable[[Path], None]) -> None:
+    """Free what was planned.
+
+    Raises:
+        UserError: MLflow or DVC does not.
+    """
+    whole = [old for old in found.freed if not old_runs.is_looked_at(old.record.tags)]
+    old_runs.remove(whole)
+    for old in found.freed:
+        if old not in whole and old.artifacts is not None:
+            shutil.rmtree(old.artifacts, ignore_errors=True)
+    for gone in found.checkpoints:
+        remove_checkpoints(gone.folder)
+    if found.cached:
+        assert found.revision is not None
+        answer = dvc.run(project.home(), *_gc(found.revision), "--force")
+        if answer.returncode:
+            raise UserError(f"dvc gc did not free the cache: {dvc.last_line(answer)}")
+
+
+def size(paths: Iterable[Path]) -> int:
+    """Bytes of files and of all files below folders."""
+    files = (inner for path in paths for inner in ([path] if path.is_file() else path.rglob("*")))
+    return sum(file.lstat().st_size for file in files if file.is_file())
+
+
+def _models() -> dict[str, str]:
+    """The models that are in use: in the working tree, and where branches and tags stand."""
+    found = {}
+    tips = git.text("for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes", "refs/tags") or ""
+    for name in tips.splitlines():
+        lock = git.text("show", "--end-of-options", f"{name}:./{dag.LOCK}")
+        if lock and (made := dag.locked_output(lock, project.BEST_MODEL)):
+            found[made] = f"its model is that of {name.split('/', 2)[2]}"
+    if project.BEST_MODEL.is_dir():
+        found[digest.of_folder(project.BEST_MODEL)] = f"its model is in {project.BEST_MODEL}"
+    return found
+
+
+def _cache(runs: Sequence[Old]) -> tuple[tuple[Path, ...], tuple[str, ...], str | None]:
+    """The files of the DVC cache that nothing uses; what is left alone; a commit that names what kept runs use."""
+    home = project.home()
+    cache = dvc.cache(home)
+    if git.base() is None:
+        return (), ("The DVC cache: without git, nothing says which older results are in use.",), None
+    if not cache.is_relative_to(home):
+        return (), (f"The DVC cache: {cache} is not in this project, and others may use it, too.",), None
+    revision = _commit_of({value for value in _used(runs) if _is_cached(cache, value)})
+    answer = dvc.run(home, *_gc(revision), "--dry")
+    if answer.returncode:
+        raise UserError(f"dvc gc cannot say what it would remove: {dvc.last_line(answer)}")
+    removed = re.findall(r"(?m)^Removing (.+)$", answer.stdout + answer.stderr)
+    return tuple(map(Path, removed)), (), revision
+
+
+def _gc(revision: str) -> tuple[str, ...]:
+    """DVC's command: keep what the working trees, all commits and the kept runs use."""
+    listed = (git.text("worktree", "list", "--porcelain") or "").splitlines()
+    trees = [Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")]
+    others = [str(tree) for tree in trees if tree.resolve() != project.home() and (tree / ".dvc").is_dir()]
+    scopes = ("gc", "--workspace", "--all-commits", "--rev", revision)
+    return (*scopes, "--projects", *others) if others else scopes
+
+
+def _used(runs: Sequence[Old]) -> Iterator[str]:
+    """DVC's hashes of what kept runs, experiments without a freed run, and runs of other experiments use or made."""
+    freed = [old.record for old in runs if old.reason is None]
+    yield from old_runs.output_hashes(without={record.id for record in freed})
+    for old in runs:
+        for path in (lineage.LOCK, lineage.PATCH) if old.reason is not None else ():
+            yield from _hashes(old.record.read(path) or b"")
+    gone = {record.tags.get("reprise.dvc.experiment") for record in freed}
+    for commit, name in git.experiments():
+        for path in git.names("ls-tree", "-r", "-z", "--name-only", commit) or () if name not in gone else ():
+            if path.endswith((".dvc", dag.LOCK.name)):
+                yield from _hashes(git.output("show", f"{commit}:./{path}") or b"")
+
+
+def _hashes(text: bytes) -> Iterator[str]:
+    yield from (found.decode() for found in _HASH.findall(text))
+
+
+def _is_cached(cache: Path, value: str) -> bool:
+    return (cache / "files" / "md5" / value[:2] / value[2:]).is_file()
+
+
+def _commit_of(hashes: Iterable[str]) -> str:
+    """A commit, of no branch, that holds one DVC file which names the hashes: `dvc gc --rev` keeps what it names."""
+    outs = [f"- md5: {value}\n  hash: md5\n  path: kept-{place}\n" for place, value in enumerate(sorted(hashes))]
+    text = "outs:\n" + "".join(outs) if outs else "outs: []\n"
+    blob = git.given(text.encode(), "hash-object", "-w", "--stdin")
+    tree = git.given(f"100644 blob {blob}\tkept.dvc\n".encode(), "mktree")
+    return git.given(b"what reprise gc keeps\n", "commit-tree", tree)

@@ -1,0 +1,69 @@
+"""The same training with several seeds, as DVC experiments: how much of a score is luck."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import digest, project
+from pipeline.errors import UserError
+from pipeline.params import Params
+from pipeline.tracking import groups, records
+from pipeline.tracking.records import Record
+
+_NAME_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Runs that differ in their seed alone.
+
+    Attributes:
+        name: of their parent run.
+        id: likewise.
+        runs: in the order of their seeds.
+        scores: mean and standard deviation (`_std`) of every score.
+    """
+
+    name: str
+    id: str
+    runs: Sequence[Record]
+    scores: Mapping[str, float]
+
+
+def run(params: Params, count: int, first: int) -> Seeds:
+    """Run `count` experiments whose train.seed is `first`, `first` + 1, ..., and group their MLflow runs.
+
+    Each runs in a temporary copy of the project, so that what lies in the workspace stays. One that was run before,
+    with this code and these params, is restored from DVC's run cache.
+
+    Raises:
+        UserError: an experiment fails, or MLflow does not answer.
+    """
+    group = f"seeds-{_digest(params)}"
+    found = []
+    for seed in range(first, first + count):
+        name = f"{group}-{seed}"
+        _experiment(name, seed)
+        found.append(records.find(name, params.tracking.experiment_name))
+    title = f"{group} ({first} to {first + count - 1})"
+    parent = groups.group(found, title)
+    return Seeds(title, parent, found, groups.summary(found))
+
+
+def _experiment(name: str, seed: int) -> None:
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--force", "-n", name, "-S", f"train.seed={seed}"]
+    # DVC_ROOT would make DVC take itself for a stage of another project's run.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    if subprocess.run(command, env=environment, cwd=project.home()).returncode:
+        raise UserError(f"The experiment with train.seed {seed} failed; what it said stands above.")
+
+
+def _digest(params: Params) -> str:
+    """The same for params that differ in their seed alone."""
+    experiment = params.experiment()
+    del experiment["train"]["seed"]
+    return digest.of_value(experiment)[:_NAME_DIGITS]
