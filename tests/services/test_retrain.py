@@ -220,7 +220,7 @@ def test_a_team_from_its_first_model_on(forge: Forge) -> None:
         "metrics/train.json",
         "params.yaml",
     ]
-    difference = git(forge.origin, "diff", "--unified=0", f"main...{BRANCH}", "params.yaml")
+    difference = git(forge.origin, "diff", "--unified=0", f"main...{BRANCH}", "--", "params.yaml")
     assert "+  max_steps: 90  #" in difference, "the comment stays"
     assert "checkpoint_dir" not in difference, "where a runner keeps checkpoints is not proposed"
     report = seen(forge, "comment")
@@ -238,6 +238,7 @@ def test_a_team_from_its_first_model_on(forge: Forge) -> None:
     assert seen(forge, "state") == "draft\n"
     assert "did NOT pass" in seen(forge, "asked").splitlines()[-4]
     assert "| broken |" in seen(forge, "comment") or "| cannot tell |" in seen(forge, "comment")
+    assert results(merge(forge))[-1] == "failure"
     assert champion(forge) == "2"
 
     # New data at the source of the import.
@@ -253,7 +254,7 @@ def test_a_team_from_its_first_model_on(forge: Forge) -> None:
     source.write_text('text,label\n"never closed,good\n')
     jobs = on(forge, event_name="repository_dispatch", event={"client_payload": {"import": "data/raw/reviews.csv"}})
     assert results(jobs) == ["success", "failure", "skipped", "skipped"]
-    assert "reviews.csv, line 2" in jobs["train"].said
+    assert "data/raw/reviews.csv, line 2" in jobs["train"].said
     assert "Traceback" not in jobs["train"].said
     assert (proposed(forge), champion(forge)) == (before, "2")
 
