@@ -1,55 +1,98 @@
-"""A whole pipeline, recorded, and trained again from nothing but what was recorded."""
+"""A run is trained again from nothing but what was recorded, and any difference is named."""
 
 import re
 import shutil
 import sys
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner, Result
+
 from pipeline import digest, params_file
-from pipeline.params import Data, Params
-from tests.stages.test_pipeline import clone, run, small
-from tests.tracking.repositories import git
+from pipeline.cli.verify import command
+from pipeline.errors import UserError
+from pipeline.params import Params, Train
+from pipeline.tracking import lineage, records
+from tests.lifecycle import traced
+from tests.lifecycle.traced import Traced
+from tests.stages import test_pipeline
+from tests.stages.test_pipeline import run
+from tests.tracking.repositories import git, write
+
+trained, copy = test_pipeline.trained, test_pipeline.copy  # fixtures
 
 
-def reprise(folder: Path, *command: str, code: int) -> str:
-    done = run(folder, sys.executable, "-m", "pipeline.cli", *command, ok=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr
+@pytest.fixture
+def made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Traced:
+    return traced.make(folder, monkeypatch)
 
 
-def test_a_run_that_has_been_changed_since_is_trained_again_to_the_same_bytes(tmp_path: Path, tiny: Params) -> None:
-    brief = small(tiny).model_copy(update={"train": small(tiny).train.model_copy(update={"num_train_epochs": 2})})
-    folder = clone(tmp_path / "project", brief)
-    (folder / "data/raw/reviews.csv").rename(folder / "data/raw/mine.csv")  # which neither git nor DVC keeps
-    ours = brief.model_copy(update={"data": Data(dataset_name=None, train_file="data/raw/mine.csv")})
-    (folder / "params.yaml").write_text(params_file.render(ours))
-    run(folder, "dvc", "repro")
-    made = digest.of_folder(folder / "models/best")
-    lock, database = (folder / "dvc.lock").read_bytes(), (folder / "mlflow.db").read_bytes()
-    cached = sorted(path for path in (folder / ".dvc/cache").rglob("*") if path.is_file())
-    (folder / "params.yaml").write_text(params_file.render(Params()))
-    (folder / "stages/train.py").write_text("raise SystemExit('the code has gone on')\n")
+def verified(*arguments: str) -> Result:
+    return CliRunner().invoke(command, arguments, catch_exceptions=False, standalone_mode=False)
 
-    said = reprise(folder, "verify", "workspace", code=0)
-    assert "This environment has the recorded versions, all of them." in said
-    assert "The same model, byte for byte" in said
-    assert made in said
-    assert (folder / "dvc.lock").read_bytes() == lock
-    assert (folder / "mlflow.db").read_bytes() == database, "the second training is in no database"
-    assert sorted(path for path in (folder / ".dvc/cache").rglob("*") if path.is_file()) == cached
-    assert len(git("worktree", "list", folder=folder).splitlines()) == 1
 
-    # Another row, since git and DVC do not keep this file: another model, and it is said where it starts.
-    with (folder / "data/raw/mine.csv").open("a") as file:
-        file.write("good bad sad,good\n")
-    (document,) = folder.glob("mlartifacts/*/artifacts/lineage/lineage.json")
-    was, now = digest.of_file(folder / "data/raw/mine.csv"), (folder / "data/raw/mine.csv").stat().st_size
-    text = re.sub(r'("bytes": )\d+(,\s*"sha256": ")[0-9a-f]+', rf"\g<1>{now}\g<2>{was}", document.read_text())
-    document.write_text(text)
-    said = reprise(folder, "verify", "workspace", "--keep", code=3)
-    assert "Not the same bytes" in said
-    assert "data/prepared, which it was trained from, is another" in said
-    assert re.search(r"test/accuracy +[01]\.\d{4} +[01]\.\d{4} to [01]\.\d{4} +[01]\.\d{4} +[+-]\d", said)
-    kept = Path(re.findall(r"It stays in (.+)", said)[0])
-    assert digest.of_folder(kept / "models/best") != made
+def files(folder: Path) -> dict[str, str]:
+    return {str(path): digest.of_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_bytes_and_no_trace_of_the_second_training(made: Traced):
+    params = Params(train=Train(learning_rate=0.25))
+    record = made.run("first", params=params)
+    write({"train.py": "raise SystemExit('the code has gone on')\n", "params.yaml": params_file.render(Params())})
+    before = files(made.home / ".dvc/cache"), files(made.home / "mlartifacts"), digest.of_file(made.home / "mlflow.db")
+    done = verified("first")
+    assert done.return_value == 0
+    assert "This environment has the recorded versions, all of them." in done.output
+    assert (
+        f"The same model, byte for byte: first ({record.id}), SHA-256 {record.tags[records.MODEL_DIGEST]}"
+        in done.output
+    )
+    after = files(made.home / ".dvc/cache"), files(made.home / "mlartifacts"), digest.of_file(made.home / "mlflow.db")
+    assert after == before
+    assert len(git("worktree", "list").splitlines()) == 1
+
+
+def test_what_differs_is_named_with_the_distance_of_the_scores(made: Traced):
+    record = made.run("first")
+    sha256 = digest.of_file(Path("data/raw/mine.csv"))
+    write({"data/raw/mine.csv": "mine and more\n"})
+    facts = (record.read(lineage.LINEAGE) or b"").decode()
+    # As if this row had been there, on another processor.
+    forged = facts.replace(sha256, digest.of_file(Path("data/raw/mine.csv"))).replace('"bytes": 5', '"bytes": 14')
+    forged = re.sub(r'"cpu": "[^"]*"', '"cpu": "Zilog Z80"', forged)
+    made.client.log_text(record.id, forged, lineage.LINEAGE)
+    done = verified("first", "--keep")
+    assert done.return_value == 3
+    assert "Not the same bytes" in done.output
+    assert "processor: Zilog Z80 then, " in done.output
+    assert re.search(r"test/accuracy +0\.1700 +0\.1000 to 0\.4000 +0\.2600 +\+0\.0900", done.output)
+    kept = Path(re.findall(r"It stays in (.+)", done.output)[0])
+    assert digest.of_folder(kept / "models/best") != record.tags[records.MODEL_DIGEST]
     shutil.rmtree(kept.parent)
+
+
+def test_a_training_that_fails_is_an_error_and_leaves_nothing(made: Traced):
+    record = made.run("first")
+    failing = (
+        b"diff --git a/train.py b/train.py\n--- a/train.py\n+++ b/train.py\n@@ -1 +1 @@\n-import json\n+import jsno\n"
+    )
+    made.client.log_text(record.id, failing.decode(), lineage.PATCH)
+    with pytest.raises(UserError, match="does not train again: dvc repro ended with 255"):
+        verified(record.id)
+    assert len(git("worktree", "list").splitlines()) == 1
+
+
+def test_a_run_without_a_model_has_nothing_to_verify(made: Traced):
+    made.client.create_run(made.experiment, run_name="young")
+    with pytest.raises(UserError, match=r"made no model \(it is RUNNING\)"):
+        verified("young")
+
+
+def test_a_whole_pipeline_trains_again_to_the_same_bytes(copy: Path) -> None:
+    model = digest.of_folder(copy / "models/best")
+    (copy / "params.yaml").write_text(params_file.render(Params()))
+    (copy / "stages/train.py").write_text("raise SystemExit('the code has gone on')\n")
+    done = run(copy, sys.executable, "-m", "pipeline.cli", "verify", "workspace")
+    assert "The same model, byte for byte" in done.stdout
+    assert model in done.stdout
+    assert "> python -m stages.train" in done.stderr
