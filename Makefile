@@ -18,10 +18,10 @@ endif
 # DVC starts each stage as `python -m ...`, with the python that comes first on PATH.
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help run test test-faults ui lint format schema constraints clean
+.PHONY: help run test test-services test-faults ui lint format schema constraints clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)  ## install, run what changed (dvc repro), show the scores
 	@# A folder without git (a tarball) needs to say so to DVC; one that has become a clone no longer does.
@@ -33,6 +33,16 @@ run: $(VENV)  ## install, run what changed (dvc repro), show the scores
 
 test: $(VENV)  ## install, run the whole test suite
 	@$(IN_VENV) .venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(TEST_ARGS)
+
+test-services: $(VENV)  ## install and start PostgreSQL, an S3 store and MLflow, and test on them
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
+	-e '.[dev,remote,services]'
+	@# Without PostgreSQL and without the right to install it, the tests fail, and say what they need.
+	@if [ -z "$$DATABASE_URL" ] && ! command -v postgres >/dev/null && ! ls /usr/lib/postgresql/*/bin/postgres \
+	>/dev/null 2>&1 && command -v apt-get >/dev/null; then \
+	if [ "$$(id -u)" = 0 ]; then apt-get install -qq -y postgresql; \
+	elif sudo -n true 2>/dev/null; then sudo -n apt-get install -qq -y postgresql; fi; fi
+	@$(IN_VENV) .venv/bin/python -m pytest -m services --durations=0 $(TEST_ARGS)
 
 test-faults: $(VENV)  ## kill, fill and crowd: the slow proofs that nothing is lost (half an hour)
 	@$(IN_VENV) .venv/bin/python -m pytest -m slow -s --durations=0 $(TEST_ARGS)

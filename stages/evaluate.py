@@ -36,7 +36,7 @@ def _evaluate(params: Params) -> None:
         run.finals({name: value for name, value in values.items() if value is not None})
         run.artifact(project.EVALUATION_METRICS, "metrics")
         with evaluation.published(findings) as folder:
-            run.artifacts(folder, "report")
+            run.artifacts(folder, "report", passing=True)
         run.outputs(dag.outputs("evaluate"))
     print(f"evaluate: {headline(metrics)}")
 

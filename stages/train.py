@@ -60,7 +60,7 @@ def _first(
     from pipeline.training.train import train as train_here
 
     with Run.start(params, inputs=inputs, device=world.describe(), resume=checkpoints.run_id) as run:
-        checkpoints.run_id = run.id
+        checkpoints.run_id, checkpoints.logs = run.id, run.files
         for split, context in (("train", "training"), ("validation", "validation")):
             rows = project.PREPARED / f"{split}.parquet"
             run.dataset(split, context, digest.of_file(rows), pq.read_metadata(rows).num_rows, params.data.source)

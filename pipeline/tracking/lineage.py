@@ -137,6 +137,11 @@ def _pins(installed: Mapping[str, str]) -> bytes:
     return "".join(f"{name}=={version}\n" for name, version in installed.items()).encode()
 
 
+def file_at(revision: str, path: PurePosixPath | Path) -> str | None:
+    """The text of a file in a git revision, or None."""
+    return git.text("show", f"{revision}:{path.as_posix()}")
+
+
 def run_name(params: Params) -> str:
     """The run's name: the one in params.yaml, else the DVC experiment's, else what tells it from its neighbours."""
     if params.tracking.run_name:

@@ -14,13 +14,9 @@ from mlflow.exceptions import MlflowException
 from pipeline import dag, digest, project
 from pipeline.errors import UserError, did_you_mean
 from pipeline.tracking import git, run_map, store
-
-MODEL_DIGEST = "reprise.model_digest"
-"""The tag with SHA-256 of the model that a run made (`digest.of_folder`)."""
-OUTPUT = "reprise.output."
-"""Before the path of an output: the tag with its hash as dvc.lock has it."""
-INPUT = "reprise.input."
-"""Before the path of a dependency: the tag with its SHA-256."""
+from pipeline.tracking.tag_names import INPUT as INPUT
+from pipeline.tracking.tag_names import MODEL_DIGEST as MODEL_DIGEST
+from pipeline.tracking.tag_names import OUTPUT as OUTPUT
 
 WORKSPACE = "workspace"
 _RUN_OF_VERSION = "reprise.run"

@@ -237,8 +237,8 @@ def answered() -> Iterator[None]:
     except Exception as error:
         if not store.is_foreign(error):
             raise
-        if refused := store.refusal(error):
-            raise UserError(f"MLflow at {store.shown()} refuses this: {refused}") from error
+        if store.is_final(error):
+            raise UserError(f"MLflow at {store.shown()} refuses this: {store.first_line(error)}") from error
         raise UserError(f"MLflow at {store.shown()} does not answer. ({store.deepest_line(error)})") from error
 
 

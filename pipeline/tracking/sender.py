@@ -1,108 +1,125 @@
-"""The way from a run to MLflow: requests that never raise, and never wait twice for a server that is away."""
+"""The process that sends a run's journal while the run goes on: `python -m pipeline.tracking.sender ID PARENT`.
 
+It is a process of its own, so that MLflow neither takes time from the training nor holds its interpreter. It may be
+killed at any time: what it has sent is noted, and sending the last batch again changes nothing. A line or the end of
+its input tells it that the run has ended; then it sends what is left, and gives up at the first request that fails.
+"""
+
+import os
+import select
 import sys
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from functools import partial
-from typing import final
-
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+import time
+from typing import TYPE_CHECKING, final
 
 from pipeline import environment
+from pipeline.errors import UserError
+from pipeline.tracking import journal as journals
 from pipeline.tracking import store
-from pipeline.tracking.values import without_secrets
+from pipeline.tracking.journal import Journal, Phase
 
-# MLflow takes at most 100 params and 100 tags in a request.
-_BATCH = 100
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
-# MLflow asks once and waits little; it reads this from the environment at each request.
-_IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
+_PAUSE = 0.5  # seconds between looks at the journal
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 15.0
+_SECONDS_BETWEEN_SYNCS = 1.0
 
-Request = Callable[[MlflowClient, str], object]
+
+class _Later(Exception):
+    """The run has ended, so what others left has to wait."""
 
 
 @final
-class Sender:
-    """Sends what one run has to say, until MLflow does not answer; counts what it could not send."""
+class _Sender:
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._closing = self._others_done = False
+        self._synced = 0.0
 
-    def __init__(self) -> None:
-        self.uri = store.tracking_uri()
-        self._client: MlflowClient | None = None
-        self._run_id = ""
-        self._lost: Counter[str] = Counter()
-        self.connected = False
+    def run(self) -> None:
+        """Send until the run has ended, and all is sent or MLflow is away."""
+        from pipeline.tracking import sync
+        from pipeline.tracking.forward import Forwarder
+        from pipeline.tracking.sending import say
 
-    def connect(self, client: MlflowClient, run_id: str) -> None:
-        """Send to this run from now on."""
-        self._client, self._run_id, self.connected = client, run_id, True
-
-    def disconnect(self, reason: str) -> None:
-        """Send no more."""
-        self.connected = False
-        say(f"MLflow at {without_secrets(self.uri)} does not answer; going on without it, untracked. ({reason})")
-
-    def send(self, request: Request, worth: Mapping[str, int]) -> None:
-        """Make a request, once. What MLflow refuses is said; when it does not answer, nothing more is sent.
-
-        Args:
-            request: is called with the client and the run's id.
-            worth: what is lost if it fails, by kind.
-        """
-        if not self.connected:
-            self._lost.update(worth)
-            return
-        assert self._client is not None
-        try:
-            request(self._client, self._run_id)
-        except Exception as error:
-            if not store.is_foreign(error):
-                raise
-            self._lost.update(worth)
-            if (reason := store.refusal(error)) is not None:
-                say(f"MLflow refused {_counted(worth)}: {reason}")
-            else:
-                self.disconnect(store.deepest_line(error))
-
-    def batch(self, metrics: Sequence[Metric] = (), params: Sequence[Param] = (), tags: Sequence[RunTag] = ()) -> None:
-        """Send metrics, params and tags together, in as few requests as MLflow takes."""
-        for first in range(0, max(len(metrics), len(params), len(tags)), _BATCH):
-            part = slice(first, first + _BATCH)
-            some = metrics[part], params[part], tags[part]
-            worth = dict(zip(("metric points", "params", "tags"), map(len, some), strict=True))
-            self.send(partial(_log_batch, *some), worth)
-
-    def close(self, status: str) -> None:
-        """Set the run's status, and say what was lost on the way.
-
-        Also when MLflow did not answer before: it may be back, and a run must not look alive for ever.
-        """
-        lost = _counted(self._lost)
-        if self._client is not None:
+        forwarder, failed, wait = None, 0, _FIRST_WAIT
+        while True:
+            closing = self._closing  # asked before the journal is read: what it said last is then in it
+            phase = Phase("open")
             try:
-                with nullcontext() if self.connected else environment.changed(_IMPATIENCE):
-                    if lost:
-                        self._client.set_tag(self._run_id, "reprise.lost", lost)
-                    self._client.set_terminated(self._run_id, status)
-            except Exception as error:
-                if not store.is_foreign(error):
-                    raise
-                say(f"MLflow was not told that run {self._run_id} is {status}. ({store.deepest_line(error)})")
-        if lost:
-            say(f"Not in MLflow: {lost}.")
+                if forwarder is None:
+                    client = sync.connected(self._journal)
+                    forwarder = Forwarder(self._journal, client, self._report)
+                sync.answered(forwarder.forward)
+            except store.Unreachable as error:
+                phase = Phase("away", str(error))
+            except UserError as error:
+                phase = Phase("refused", str(error))
+            if phase.name == "open" and failed:
+                say("MLflow answers again.")
+            failed, wait = (0, _FIRST_WAIT) if phase.name == "open" else (failed + 1, min(2 * wait, _LONGEST_WAIT))
+            if failed == 1 and phase.name == "away" and not closing:
+                say(
+                    f"MLflow at {store.shown()} does not answer; the run goes on, and is sent when it does. "
+                    f"({phase.text})"
+                )
+            elif failed == 2 and phase.name == "refused":  # at the first time the run itself has said so, and ended
+                say(phase.text)
+            if phase != self._journal.phase():
+                self._journal.tell(phase)
+            if closing:
+                return
+            if not failed and not self._others_done:
+                self._send_others(client)
+            self._rest(wait if failed else _PAUSE)
+
+    def _send_others(self, client: "MlflowClient") -> None:
+        """Send what earlier runs left, while this one goes on."""
+        from pipeline.tracking import sync
+
+        self._others_done = True
+        try:
+            for other in sync.sendable():
+                if other.id != self._journal.id:
+                    sync.send(other, client, self._stop)
+        except (_Later, store.Unreachable, UserError):
+            return  # this run goes first; `reprise sync` tells what is wrong with others
+
+    def _stop(self, sent: int, seconds: float) -> None:
+        self._report(sent, seconds)
+        if self._closing:
+            raise _Later
+
+    def _report(self, sent: int, seconds: float) -> None:
+        if seconds:
+            self._journal.tell(Phase("open", patience=seconds))
+        self._rest(0)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, but no longer than until the run ends; and have the disk itself hold what the run has said."""
+        if time.monotonic() - self._synced >= _SECONDS_BETWEEN_SYNCS:
+            self._journal.sync()
+            self._synced = time.monotonic()
+        if not self._closing and select.select([sys.stdin], [], [], seconds)[0]:
+            self._closing = True
 
 
-def _log_batch(
-    metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[RunTag], client: MlflowClient, run_id: str
-) -> None:
-    client.log_batch(run_id, metrics, params, tags)
+def main(journal_id: str, parent: int) -> None:
+    """Send the journal of the run in the process `parent`, which this one does not outlive."""
+    environment.prepare()
+    environment.die_with(parent)
+    os.environ.update(store.IMPATIENCE)  # a request that fails is made again from here
+    journal = journals.of(journal_id)
+    from pipeline.tracking import system  # imports MLflow, which takes seconds
+
+    journal.tell(Phase("asking"))
+    with journal.sending() as there:
+        if there:
+            system.watch(journal)
+            _Sender(journal).run()
 
 
-def _counted(worth: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {kind}" for kind, count in worth.items() if count)
-
-
-def say(text: str) -> None:
-    """Print a line; a progress bar on the terminal puts it above itself."""
-    print(text, file=sys.stderr, flush=True)
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
+    sys.stderr.flush()
+    os._exit(0)  # the run waits for this process, and Python would look through all of MLflow first

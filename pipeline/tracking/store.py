@@ -19,13 +19,18 @@ from pipeline.tracking.values import without_secrets
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
+"""Variables that have MLflow ask once and wait little; it reads them at each request."""
+
 _SERVERS = ("http", "https")
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _SQLITE = "sqlite:///"
 _CONNECT_SECONDS = 5.0
-# What they say at INFO and WARNING (each migration, each retry) would bury the one line that we print.
+_OLDEST = 3
+# What they say (each migration, each retry, each failed statement) would bury the one line that we print.
 _NOISY = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.tracking", "urllib3.connectionpool")
 # Named, not imported: MLflow wraps what requests and databases raise, but not what the drivers of storages do.
+_FINAL = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 _FOREIGN = {"mlflow", "requests", "urllib3", "sqlalchemy", "psutil"}
 _FOREIGN |= {"boto3", "botocore", "s3transfer", "google", "azure", "databricks"}
 
@@ -101,7 +106,7 @@ def connect() -> "MlflowClient":
     """
     uri = tracking_uri()
     for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     from mlflow import MlflowClient
 
     if uri.startswith(_SQLITE):
@@ -111,6 +116,28 @@ def connect() -> "MlflowClient":
         _probe(uri, port)
         return _opened(uri)
     return MlflowClient(uri)
+
+
+def check_version(client: "MlflowClient") -> None:
+    """Ask a server for its version.
+
+    Raises:
+        UserError: it is one of MLflow 2, or older.
+        MlflowException: it does not answer.
+    """
+    if not is_server(client.tracking_uri):
+        return
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    answer = http_request(get_default_host_creds(client.tracking_uri), "/version", "GET")
+    # What else may stand there, such as a proxy that hides this page, the next requests will show.
+    major = answer.text.partition(".")[0] if answer.status_code == 200 else ""
+    if major.isdigit() and int(major) < _OLDEST:
+        raise UserError(
+            f"The server at {shown()} is MLflow {answer.text.strip()}, and this needs {_OLDEST} or newer. "
+            "Upgrade it, or unset MLFLOW_TRACKING_URI to keep the runs in the project's folder."
+        )
 
 
 def _opened(uri: str) -> "MlflowClient":
@@ -245,14 +272,14 @@ def is_foreign(error: Exception) -> bool:
     return isinstance(error, OSError) or not packages.isdisjoint(_FOREIGN)
 
 
-def refusal(error: Exception) -> str | None:
-    """Why the store refused a request (wrong login, unknown run, bad value); None if it did not answer as it should."""
+def is_final(error: Exception) -> bool:
+    """Whether MLflow refused a request for what it says, as a bad value or an unknown run: it would do so again.
+
+    A refused login is not final, nor what a proxy on the way says: the same request may pass later.
+    """
     from mlflow.exceptions import MlflowException
 
-    if not isinstance(error, MlflowException):
-        return None
-    status = error.get_http_status_code()
-    return first_line(error) if 400 <= status < 500 and status != 429 else None
+    return isinstance(error, MlflowException) and error.error_code in _FINAL
 
 
 def no_answer(error: Exception) -> str:
@@ -265,8 +292,9 @@ def no_answer(error: Exception) -> str:
 
     status = error.get_http_status_code() if isinstance(error, MlflowException) else 500
     if status in (401, 403):
+        why = "" if status == 401 else f" or does not let it write to this experiment ({first_line(error)})"
         raise UserError(
-            f"MLflow at {shown()} refuses this login. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
+            f"MLflow at {shown()} refuses this login{why}. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
             "or MLFLOW_TRACKING_TOKEN."
         )
     if (400 <= status < 500 and status != 429) or "valid JSON format" in str(error):
@@ -279,6 +307,11 @@ def no_answer(error: Exception) -> str:
 def shown() -> str:
     """The tracking URI without secrets."""
     return without_secrets(tracking_uri())
+
+
+def origin() -> str:
+    """What a journal notes of where it is to be sent: the address without secrets, or nothing for the project's own."""
+    return shown() if os.environ.get("MLFLOW_TRACKING_URI", "").strip() else ""
 
 
 def first_line(error: BaseException) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from urllib.parse import quote
 
 # Limits of MLflow 3's databases (mlflow/utils/validation.py), in characters. Beyond them it cuts with only a warning.
 PARAM_LENGTH = 6000
@@ -12,9 +13,11 @@ TAG_LENGTH = 8000
 KEY_LENGTH = 250
 
 _NOT_IN_KEYS = re.compile(r"[^\w\-. :/]", re.ASCII)
-_USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@")
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")  # up to the last @: a careless password has one, too
 _IN_QUERY = re.compile(r"(?i)(?<=[?&])((?:[\w\-]*(?:token|password|passwd|secret|signature|key))=)[^&\s]+")
-_SECRET_VARIABLE = re.compile(r"(?i)(token(?!izer)|password|passwd|secret|credential|api_?key|access_?key)")
+_SECRET_VARIABLE = re.compile(
+    r"(?i)(token(?!izer)|password|passwd|secret|credential|api_?key|access_?key|private_?key|passphrase)"
+)
 _SHORTEST_SECRET = 8
 
 
@@ -78,6 +81,10 @@ def without_secrets(text: str) -> str:
 
 
 def secret_values() -> list[str]:
-    """The values of environment variables that hold secrets, the longest first: one may be a part of another."""
-    values = (value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name))
-    return sorted({value for value in values if len(value) >= _SHORTEST_SECRET}, key=len, reverse=True)
+    """The values of environment variables that hold secrets, as they are and as JSON, YAML and addresses spell them.
+
+    The longest come first: one secret may be a part of another.
+    """
+    values = {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)}
+    spelled = {form for value in values for form in (value, json.dumps(value)[1:-1], quote(value, safe=""))}
+    return sorted((form for form in spelled if len(form) >= _SHORTEST_SECRET), key=len, reverse=True)

@@ -75,11 +75,14 @@ class Checkpoints:
         folder: where they lie, one folder a step.
         save_total_limit: how many are kept, beside the best.
         patience: seconds that a save waits for the other ranks.
+        logs: files that the training appends to as it goes on. A checkpoint counts only when they are on the disk:
+            a training that goes on from it does not write again what came before.
     """
 
     folder: Path
     save_total_limit: int
     patience: float = _PATIENCE
+    logs: tuple[Path, ...] = ()
     _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"), repr=False)
     _saving: Future[None] | None = field(default=None, repr=False)
 
@@ -161,7 +164,7 @@ class Checkpoints:
 
     @property
     def run_id(self) -> str | None:
-        """The MLflow run that the training is written to, so that a resumed one goes on in it."""
+        """The id of the run that the training is written to, so that a resumed one goes on in it."""
         file = self.folder / _RUN
         return (file.read_text(encoding="utf-8") or None) if file.exists() else None
 
@@ -258,7 +261,7 @@ class Checkpoints:
         (unfinished / _STATE).write_text(state, encoding="utf-8")
         manifest[_STATE] = digest.of_file(unfinished / _STATE)
         (unfinished / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-        for path in (unfinished / _STATE, unfinished / _MANIFEST, unfinished):
+        for path in (*self.logs, unfinished / _STATE, unfinished / _MANIFEST, unfinished):
             _sync(path)
         if self._at(step).exists():
             self._remove(step)

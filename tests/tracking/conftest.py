@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.tracking import store
+from pipeline.tracking import run, store
+from tests.tracking.runs import InProcess
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,6 +34,12 @@ def home(folder: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs send for themselves."""
+    monkeypatch.setattr(run, "Sending", InProcess)
+
+
+@pytest.fixture
 def client(home: Path) -> MlflowClient:
     return MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
 
@@ -45,6 +52,7 @@ def start(code: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", prelude + code],
         cwd=folder,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

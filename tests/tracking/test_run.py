@@ -1,6 +1,4 @@
 import math
-import signal
-import threading
 import time
 from pathlib import Path
 
@@ -9,10 +7,12 @@ from mlflow import MlflowClient
 
 from pipeline import params_file
 from pipeline.errors import UserError
-from pipeline.params import Hardware, Model, Params, Tracking
+from pipeline.params import Evaluate, Hardware, Model, Params, Tracking, Train
 from pipeline.tracking import run_map
-from tests.tracking.conftest import start
+from pipeline.tracking.run import Run
 from tests.tracking.runs import DIGEST, begun, evaluated, points, stored
+
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 def test_a_run_says_what_it_is(client: MlflowClient, home: Path, monkeypatch: pytest.MonkeyPatch):
@@ -92,11 +92,9 @@ def test_a_run_that_is_gone_on_with_gets_no_point_twice(client: MlflowClient, ho
 def test_a_run_that_is_gone_is_begun_anew(client: MlflowClient, home: Path, gone: str):
     with begun() as first:
         pass
-    assert first.id is not None
-    client.delete_run(first.id)
+    client.delete_run(stored(client, first).info.run_id)
     with begun(resume=first.id if gone == "deleted" else "0" * 32) as second:
         second.metrics(1, {"train/loss": 1.0})
-    assert second.id != first.id
     assert points(client, second, "train/loss") == [(1, 1.0)]
 
 
@@ -105,16 +103,42 @@ def test_evaluation_goes_on_in_the_run_that_made_the_model(client: MlflowClient,
         trained.link_model(DIGEST)
     with begun():
         pass
-    assert evaluated(0.8).id == trained.id
+    assert stored(client, evaluated(0.8)).info.run_id == stored(client, trained).info.run_id
     found = stored(client, trained)
     assert found.data.tags["reprise.model_digest"] == DIGEST
     assert found.data.tags["reprise.input.models/best"] == DIGEST
     assert found.info.status == "FINISHED"
-    # The same again is no second point; another score is, and it counts.
-    evaluated(0.8)
     assert points(client, trained, "test/accuracy") == [(0, 0.8)]
-    evaluated(0.9)
-    assert stored(client, trained).data.metrics["test/accuracy"] == 0.9
+
+
+def test_another_evaluation_is_a_child_of_the_run_and_changes_nothing_there(client: MlflowClient, home: Path):
+    with begun() as trained:
+        trained.link_model(DIGEST)
+    evaluated(0.8)
+    other = Params(evaluate=Evaluate(confidence_level=0.9))
+    for child in (stored(client, evaluated(0.9, other)), stored(client, evaluated(0.9, other))):
+        parent = stored(client, trained)
+        assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id != child.info.run_id
+        assert child.data.params["evaluate.confidence_level"] == "0.9"
+        assert child.data.metrics == {"test/accuracy": 0.9}
+        # By its model a run is found, and a child made none.
+        assert "reprise.model_digest" not in child.data.tags
+        assert parent.data.metrics["test/accuracy"] == 0.8
+        assert run_map.recall(DIGEST) == parent.info.run_id
+
+
+def test_an_evaluation_that_broke_off_is_made_again_in_the_run(client: MlflowClient, home: Path):
+    with begun() as trained:
+        trained.link_model(DIGEST)
+    broken = Run.of_model(Params(), DIGEST, inputs={}, device="cpu")
+    broken.finals({"test/accuracy": 0.7, "test/mcc": 0.5})
+    broken.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert stored(client, trained).info.status == "KILLED"
+    with Run.of_model(Params(), DIGEST, inputs={}, device="cpu") as run:
+        run.finals({"test/accuracy": 0.8, "test/mcc": 0.5})
+    assert stored(client, run).info.run_id == stored(client, trained).info.run_id
+    assert stored(client, trained).data.metrics["test/accuracy"] == 0.8
+    assert points(client, trained, "test/mcc") == [(0, 0.5)], "the same again is no second point"
 
 
 def test_the_run_is_found_by_its_tag_where_the_local_map_knows_nothing(client: MlflowClient, home: Path):
@@ -125,12 +149,11 @@ def test_the_run_is_found_by_its_tag_where_the_local_map_knows_nothing(client: M
         runs.append(run)
         time.sleep(0.01)
     (home / ".reprise" / "runs.json").unlink()
-    assert evaluated(0.8).id == runs[-1].id
-    assert run_map.recall(DIGEST) == runs[-1].id
+    assert stored(client, evaluated(0.8)).info.run_id == stored(client, runs[-1]).info.run_id
 
 
 def test_a_model_whose_run_is_gone_is_evaluated_in_a_new_run(client: MlflowClient, home: Path):
-    run_map.remember(DIGEST, "0" * 32)
+    run_map.remember(DIGEST, run="0" * 32)
     run = evaluated(0.8)
     assert stored(client, run).data.tags["reprise.model_digest"] == DIGEST
     assert points(client, run, "test/accuracy") == [(0, 0.8)]
@@ -161,22 +184,10 @@ def test_artifacts_lie_in_the_project_and_the_model_only_if_wanted(client: Mlflo
             run.artifacts(figures, "figures")
             run.artifact(model / "config.json", "extra")
             run.model(model)
-        folder = home / "mlartifacts" / str(run.id) / "artifacts"
+        folder = home / "mlartifacts" / stored(client, run).info.run_id / "artifacts"
         kept[wanted] = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert kept[False] == {"params.yaml", "figures/confusion.png", "extra/config.json", *lineages}
     assert kept[True] == kept[False] | {"model/config.json"}
-
-
-def test_system_metrics_are_written_to_this_run_and_end_with_it(
-    client: MlflowClient, home: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
-    with begun() as run:
-        deadline = time.monotonic() + 20
-        while not points(client, run, "system/cpu_utilization_percentage") and time.monotonic() < deadline:
-            time.sleep(0.1)
-    assert points(client, run, "system/cpu_utilization_percentage")
-    assert "SystemMetricsMonitor" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize(
@@ -201,31 +212,17 @@ def test_the_status_is_how_the_block_ended(
     assert found.info.end_time is not None
 
 
-def test_signals_end_a_real_run_as_killed(client: MlflowClient, home: Path):
-    code = """
-import signal, time
-from pipeline.params import Params
-from pipeline.tracking.run import Run
-def train():
-    with Run.start(Params(), inputs={}, device="cpu") as run:
-        print(run.id, flush=True)
-        time.sleep(60)
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
-try:
-    train()
-except KeyboardInterrupt:
-    train()
-"""
-    program = start(code, home)
-    assert program.stdout is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        run_id = program.stdout.readline().strip()
-        assert client.get_run(run_id).info.status == "RUNNING"
-        program.send_signal(number)
-        deadline = time.monotonic() + 30
-        while client.get_run(run_id).info.status == "RUNNING" and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert client.get_run(run_id).info.status == "KILLED"
-    program.communicate(timeout=30)
-    assert program.returncode == 143
+def test_what_differs_from_the_run_before_leads_the_description(client: MlflowClient, home: Path):
+    for rate, batch in ((0.003, 64), (0.001, 32)):
+        with begun(
+            Params(train=Train(learning_rate=rate, global_batch_size=batch), hardware=Hardware(save_steps=7))
+        ) as run:
+            pass
+    first, second = reversed(client.search_runs([stored(client, run).info.experiment_id]))
+    assert second.data.tags["reprise.parent"] == first.info.run_id
+    note = second.data.tags["mlflow.note.content"]
+    assert note.startswith(
+        f"**global_batch_size 64 -> 32, learning_rate 0.003 -> 0.001** (against {first.info.run_name})"
+    )
+    assert "**text-classification**" in note
+    assert "->" not in first.data.tags["mlflow.note.content"]
