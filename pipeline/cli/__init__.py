@@ -24,7 +24,7 @@ COMMANDS = {
     "summary": "Show the scores of the last run, and what to do next.",
     "predict": "Label texts, or a file of them, with a model.",
     "ui": "Open MLflow on the charts of this experiment's runs.",
-    "compare": "Compare runs: what differs, by how much, and whether by more than chance.",
+    "compare": "Compare runs: what differs, and whether by more than chance.",
     "seeds": "Train with several seeds, and show how much of a score is luck.",
     "register": "Make a registered version of a run's model.",
     "decide": "Say whether a model may become champion.",
@@ -35,7 +35,7 @@ COMMANDS = {
     "checkout": "Put a run's code, params and data into a folder of their own.",
     "verify": "Train a run again, and say whether the model is the same.",
     "sync": "Send to MLflow what it did not take while the runs went on.",
-    "gc": "Free what old runs keep in MLflow, the DVC cache and the checkpoints.",
+    "gc": "Free what old runs keep in MLflow, DVC's cache and checkpoints.",
 }
 
 

@@ -75,7 +75,7 @@ def _show(plan: "Plan") -> str:
 
 
 def _called(record: "Record") -> str:
-    return f"{record.id[:8]} {record.name}"
+    return f"{record.id} {record.name}"
 
 
 def _bytes(count: float | None) -> str:

@@ -20,7 +20,6 @@ def command(count: int, first: int | None) -> None:
 
     params = params_file.read(project.PARAMS)
     found = seeds.run(params, count, params.train.seed if first is None else first)
-    Console(highlight=False).print(
-        "", of_seeds([run.params["train.seed"] for run in found.runs], found.scores), sep="\n"
-    )
-    click.echo(f"MLflow run  {found.name}\ncompare     reprise compare REFERENCE {found.id}")
+    tried = [run.params["train.seed"] for run in found.runs]
+    Console(highlight=False).print("", of_seeds(tried, found.scores), sep="\n")
+    click.echo(f"compare: reprise compare REFERENCE {found.name}")

@@ -1,6 +1,7 @@
 """A run's commit, patch, params and data in a folder of their own; the present working tree stays as it is."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from pipeline.tracking.records import Record
 from pipeline.tracking.values import without_secrets
 
 _SECONDS = 600
+_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 # Hooks may run `dvc checkout` and more, which is done here in its own time.
 _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
@@ -44,7 +46,7 @@ def origin(record: Record) -> dict[str, Any]:
     """What lineage.json says of a run.
 
     Raises:
-        UserError: it has none.
+        UserError: it has none, or not one of ours.
     """
     content = record.read(lineage.LINEAGE)
     if content is None:
@@ -53,7 +55,16 @@ def origin(record: Record) -> dict[str, Any]:
             "runs recorded where they come from."
         )
     found: dict[str, Any] = json.loads(content)
+    where = found["git"] or {}
+    paths = [where.get("folder", ""), *(file["path"] for file in found.get("kept_nowhere", ()))]
+    # Whoever may write to MLflow could have written it: no option for git, and no path that leads out of the folder.
+    if not _COMMIT.fullmatch(where.get("commit", "0" * 40)) or any(map(_leads_out, paths)):
+        raise UserError(f"The {lineage.LINEAGE} of the run {record.name} ({record.id}) is none that Reprise wrote.")
     return found
+
+
+def _leads_out(path: str) -> bool:
+    return Path(path).is_absolute() or ".." in Path(path).parts
 
 
 def beside(record: Record) -> Path:

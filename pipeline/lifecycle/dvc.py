@@ -4,7 +4,7 @@ import configparser
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -73,22 +73,31 @@ def bring(folder: Path) -> Iterator[str]:
     Yields:
         A line for each file or folder of the user that could not be had. Outputs of stages can be made again.
     """
-    answer = run(folder, "checkout")
-    if answer.returncode and (remotes := run(folder, "remote", "list").stdout.split()):
-        answer = run(folder, "pull")
-    else:
-        remotes = []
-    for pointer in sorted(folder.rglob("*.dvc")):
-        if pointer.is_file():
-            for out in yaml.safe_load(pointer.read_text(encoding="utf-8")).get("outs", ()):
-                target = pointer.parent / out["path"]
-                if not target.exists() or (answer.returncode and dag.md5(target) != out["md5"]):
-                    tried = (
-                        f"the cache and the remote do not have it ({last_line(answer)})"
-                        if remotes
-                        else ("the cache does not have it, and there is no remote")
-                    )
-                    yield f"{target.relative_to(folder)} (DVC's hash {out['md5']}): {tried}"
+    pointers = sorted(path for path in folder.rglob("*.dvc") if path.is_file())
+    lock = folder / dag.LOCK
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8")).get("stages", {}) if lock.is_file() else {}
+    # By name: left to itself, DVC does not look for files in folders that git ignores.
+    targets = [*(str(path.relative_to(folder)) for path in pointers), *stages]
+    if not targets:
+        return
+    run(folder, "checkout", "--allow-missing", *targets)
+    tried = "the cache does not have it, and there is no remote"
+    if any(_missing(pointers)) and run(folder, "remote", "list").stdout.split():
+        answer = run(folder, "pull", "--allow-missing", *targets)
+        why = f" ({last_line(answer)})" if answer.returncode else ""
+        tried = f"neither the cache nor the remote has it{why}"
+    for path, value in _missing(pointers):
+        yield f"{path.relative_to(folder)} (DVC's hash {value}): {tried}"
+
+
+def _missing(pointers: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    """What the pointers name and is not there, or not as a whole, with its hash."""
+    for pointer in pointers:
+        for out in yaml.safe_load(pointer.read_text(encoding="utf-8")).get("outs", ()):
+            path = pointer.parent / out["path"]
+            files = [inner for inner in path.rglob("*") if inner.is_file()] if path.is_dir() else [path]
+            if not path.exists() or len(files) < out.get("nfiles", 1):
+                yield path, out["md5"]
 
 
 def last_line(answer: subprocess.CompletedProcess[str]) -> str:

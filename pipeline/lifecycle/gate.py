@@ -3,7 +3,8 @@
 A rule is held only if a one-sided bound says so, so noise passes nothing:
 
 - a floor: the lower bound of the score is not below it;
-- the score that decides: the lower bound of the gain over the champion is above zero; or, if non-inferiority is
+- the score that decides: the lower bound of the gain over the champion is above zero, and of accuracy McNemar's test
+  agrees, which is exact where few rows differ; or, if non-inferiority is
   enough, above minus the margin, and counted against the best of all champions on these rows, or else each champion
   could be a margin worse than the one before;
 - a guarded score or slice: the lower bound of its gain over the champion is above minus its margin. So many bounds
@@ -25,8 +26,8 @@ import numpy as np
 
 from pipeline.errors import UserError, did_you_mean
 from pipeline.evaluation.examples import Examples
-from pipeline.evaluation.paired import Pair
-from pipeline.evaluation.statistics import Resampled, intervals
+from pipeline.evaluation.paired import Pair, mcnemar
+from pipeline.evaluation.statistics import SHARE_OF_ROWS, Resampled, intervals
 from pipeline.params import Promotion
 
 Outcome = Literal["held", "broken", "cannot tell"]
@@ -116,7 +117,7 @@ def _decisive(
     if settings.required == "better":
         pair = Pair.of(candidate, champion, n_resamples)
         gain, low = _gain(pair, score), _low(pair, score, level)
-        held = low > 0
+        held = low > 0 and (score != SHARE_OF_ROWS or mcnemar(pair.won, pair.lost) / 2 <= 1 - level)
         reason = f"{_signed(gain)}, and surely above {_signed(low)}" if held else _not_better(gain, low)
         outcome: Outcome = "held" if held else "broken"
         return Check(f"{score} is better than the champion's", outcome, gain, low, 0.0, level, rows, reason)

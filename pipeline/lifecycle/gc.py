@@ -160,9 +160,12 @@ def _used(runs: Sequence[Old]) -> Iterator[str]:
     """DVC's hashes of what kept runs, experiments without a freed run, and runs of other experiments use or made."""
     freed = [old.record for old in runs if old.reason is None]
     yield from old_runs.output_hashes(without={record.id for record in freed})
-    for old in runs:
-        for path in (lineage.LOCK, lineage.PATCH) if old.reason is not None else ():
-            yield from _hashes(old.record.read(path) or b"")
+    pipeline = (project.home() / dag.FILE).read_text(encoding="utf-8")
+    for old in (old for old in runs if old.reason is not None):
+        # In the lock that a run found, its own stage and what follows have the results of an earlier run.
+        lock = (old.record.read(lineage.LOCK) or b"").decode()
+        yield from _hashes(dag.without_results(lock, pipeline, "train").encode())
+        yield from _hashes(old.record.read(lineage.PATCH) or b"")
     gone = {record.tags.get("reprise.dvc.experiment") for record in freed}
     for commit, name in git.experiments():
         for path in git.names("ls-tree", "-r", "-z", "--name-only", commit) or () if name not in gone else ():

@@ -44,22 +44,30 @@ def run(params: Params, count: int, first: int) -> Seeds:
     """
     group = f"seeds-{_digest(params)}"
     found = []
-    for seed in range(first, first + count):
+    for place, seed in enumerate(range(first, first + count), 1):
+        print(f"seeds: train.seed {seed}, {place} of {count}", flush=True)
         name = f"{group}-{seed}"
         _experiment(name, seed)
         found.append(records.find(name, params.tracking.experiment_name))
-    title = f"{group} ({first} to {first + count - 1})"
+    title = f"{group}-{first}-{first + count - 1}"
     parent = groups.group(found, title)
     return Seeds(title, parent, found, groups.summary(found))
 
 
 def _experiment(name: str, seed: int) -> None:
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--force", "-n", name, "-S", f"train.seed={seed}"]
-    # DVC_ROOT would make DVC take itself for a stage of another project's run.
+    # An experiment of that name may have been made with other code. There may be none, which is no failure.
+    _dvc("exp", "remove", name, quiet=True)
+    if _dvc("exp", "run", "--quiet", "--temp", "--name", name, "--set-param", f"train.seed={seed}"):
+        raise UserError(f"The experiment with train.seed {seed} failed; what it said stands above.")
+
+
+def _dvc(*command: str, quiet: bool = False) -> int:
+    """Run DVC as the user would, and return its exit code."""
+    # With DVC_ROOT it would take itself for a stage of another project's run.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    if subprocess.run(command, env=environment, cwd=project.home()).returncode:
-        raise UserError(f"The experiment with train.seed {seed} failed; what it said stands above.")
+    whole = (sys.executable, "-m", "dvc", *command)
+    return subprocess.run(whole, env=environment, cwd=project.home(), capture_output=quiet).returncode
 
 
 def _digest(params: Params) -> str:

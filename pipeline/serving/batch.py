@@ -86,10 +86,8 @@ def predict(
     folder = output.with_name(f"{output.name}.parts")
     done = _resume(folder, work)
     called = _answer_names(predictor, tables.columns(source))
-    known = tables.schema(source)
-    kinds = [(name, _KINDS[type(value)]) for name, value in _example(predictor).items()]
-    types = None if known is None else pa.schema([*known, *((called[name], kind) for name, kind in kinds)])
-    every = [*tables.columns(source), *called.values()]
+    kinds = [(called[name], _KINDS[type(value)]) for name, value in _example(predictor).items()]
+    types = pa.schema([*tables.schema(source), *(pa.field(*kind) for kind in kinds)])
     parts = []
     with bar("predict", rows, min(done * chunk, rows)) as progress:
         for place, some in enumerate(tables.chunks(source, chunk)):
@@ -97,9 +95,9 @@ def predict(
             parts.append(part)
             if place >= done:
                 answered = _answered(predictor, some, names, called)
-                _whole(part, lambda draft, rows=answered: tables.write(draft, rows, every, types))
+                _whole(part, lambda draft, rows=answered: tables.write(draft, rows, types))
                 progress.advance(len(some))
-    _whole(output, lambda draft: tables.join(parts, draft, every))
+    _whole(output, lambda draft: tables.join(parts, draft, types.names))
     shutil.rmtree(folder)
     return Done(rows, min(done * chunk, rows), unanswered)
 

@@ -60,29 +60,32 @@ def columns(path: Path) -> list[str]:
     return list(first[0])
 
 
-def schema(path: Path) -> pa.Schema | None:
-    """The types of the columns, where the format has any: in Parquet."""
-    return _parquet(path).schema_arrow if ending(path) == ".parquet" else None
+def schema(path: Path) -> pa.Schema:
+    """The types of the columns: Parquet's own, and texts elsewhere."""
+    if ending(path) == ".parquet":
+        return _parquet(path).schema_arrow
+    return pa.schema([(name, pa.string()) for name in columns(path)])
 
 
-def write(path: Path, rows: Sequence[Row], names: Sequence[str], types: pa.Schema | None) -> None:
+def write(path: Path, rows: Sequence[Row], types: pa.Schema) -> None:
     """Write a chunk of rows, as a file of its own that `join` takes.
 
     Args:
-        names: the columns, in their order; JSONL keeps each row's own.
-        types: of the columns, for Parquet; None writes texts.
+        types: the columns in their order, with their types, which Parquet has; JSONL keeps each row's own columns.
     """
     kind = ending(path)
     if kind == ".parquet":
-        texts = pa.schema([(name, pa.string()) for name in names])
-        values = rows if types is not None else [{name: _text(row.get(name)) for name in names} for row in rows]
-        pq.write_table(pa.Table.from_pylist(values, schema=types or texts), path)
+        texts = {field.name for field in types if field.type == pa.string()}
+        values = [
+            {name: _text(row.get(name)) if name in texts else row.get(name) for name in types.names} for row in rows
+        ]
+        pq.write_table(pa.Table.from_pylist(values, schema=types), path)
     elif kind == ".jsonl":
         lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
         path.write_text("".join(lines), encoding="utf-8", newline="\n")
     else:
         with path.open("w", encoding="utf-8", newline="") as file:
-            _write_lines(file, kind, ([_text(row.get(name)) or "" for name in names] for row in rows))
+            _write_lines(file, kind, ([_text(row.get(name)) or "" for name in types.names] for row in rows))
 
 
 def join(parts: Sequence[Path], path: Path, names: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ _SECONDS = 10
 
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that shape a result, as installed."""
-    there = installed()
-    return {"python": platform.python_version()} | {name: there[name] for name in PACKAGES if name in there}
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def installed() -> dict[str, str]:

@@ -158,7 +158,7 @@ def _reasons(client: MlflowClient, runs: Sequence[entities.Run], wanted: Wanted)
             reasons[run_id] = model
         elif run.info.status in ("RUNNING", "SCHEDULED"):
             reasons[run_id] = "is running"
-        elif {run_id, tags.get(_JOURNAL)} & set(wanted.resumable):
+        elif run.info.status != "FINISHED" and {run_id, tags.get(_JOURNAL)} & set(wanted.resumable):
             reasons[run_id] = "unfinished, and a checkpoint can go on with it"
         elif run.info.status == "FINISHED" and run_id not in known:
             reasons[run_id] = f"has no {wanted.metric}"

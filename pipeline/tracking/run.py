@@ -102,11 +102,6 @@ class Run:
         assert source.is_dir(), source
         self._artifact("artifact", source, passing, folder=folder)
 
-    def figures(self, folder: Path) -> None:
-        """Show the PNG files of a folder among the run's charts."""
-        for path in sorted(folder.glob("*.png")):
-            self._artifact("image", path, name=values.key(path.stem))
-
     def model(self, source: Path) -> None:
         """Keep the exported model, if tracking.log_model says so."""
         if self._log_model:
@@ -171,7 +166,11 @@ class Run:
         for entry, _ in self._journal.read(ARTIFACTS, offset):
             with suppress(FileNotFoundError):
                 self._journal.keep(entry)
-        say(f"Not in MLflow yet: {left:,} entries of this run. They are kept; send them when it answers: reprise sync")
+        reason = f" ({text})" if (text := self._journal.phase().text) else ""
+        say(
+            f"Not in MLflow at {store.shown()} yet: {left:,} entries of this run{reason}. "
+            "They are kept; send them when it answers: reprise sync"
+        )
 
     def _opened(self, params: Params, inputs: Mapping[str, str], device: str, model_digest: str | None = None) -> Self:
         self._evaluates = model_digest is not None

@@ -121,3 +121,5 @@ def main(journal_id: str, parent: int) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1], int(sys.argv[2]))
+    sys.stderr.flush()
+    os._exit(0)  # the run waits for this process, and Python would look through all of MLflow first

@@ -71,9 +71,9 @@ class Sending:
             now = time.monotonic()
             if self._journal.moved() != seen:
                 seen, moved = self._journal.moved(), now
-            if not said and now - began > _QUIET_SECONDS:
+            if not said and now - began > _QUIET_SECONDS and (left := self._journal.all_left()):
                 said = True
-                say(f"Sending {self._journal.all_left():,} entries to MLflow ...")
+                say(f"Sending {left:,} entries to MLflow ...")
             if now - moved > _STUCK_SECONDS + self._journal.phase().patience:
                 break
         self.stop()

@@ -27,7 +27,7 @@ _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _SQLITE = "sqlite:///"
 _CONNECT_SECONDS = 5.0
 _OLDEST = 3
-# What they say at INFO and WARNING (each migration, each retry) would bury the one line that we print.
+# What they say (each migration, each retry, each failed statement) would bury the one line that we print.
 _NOISY = ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics", "mlflow.tracking", "urllib3.connectionpool")
 # Named, not imported: MLflow wraps what requests and databases raise, but not what the drivers of storages do.
 _FINAL = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
@@ -106,7 +106,7 @@ def connect() -> "MlflowClient":
     """
     uri = tracking_uri()
     for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     from mlflow import MlflowClient
 
     if uri.startswith(_SQLITE):

@@ -11,12 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 from click.testing import CliRunner
+from mlflow import MlflowClient
 
 from pipeline.cli import ui
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.tracking import store
 from pipeline.tracking.run import Run
+from tests.tracking.runs import stored
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,6 +45,7 @@ def test_the_pages_are_served_until_ctrl_c_and_nothing_stays_behind(home: Path):
     figure.write_bytes(b"\x89PNG")
     with Run.start(Params(), inputs={}, device="cpu") as run:
         run.artifact(figure, "figures")
+    run_id = stored(MlflowClient(f"sqlite:///{home / 'mlflow.db'}"), run).info.run_id
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "pipeline.cli", "ui"]
     with subprocess.Popen(
@@ -56,7 +59,7 @@ def test_the_pages_are_served_until_ctrl_c_and_nothing_stays_behind(home: Path):
         try:
             assert page == "/experiments/1/runs?compareRunsMode=CHART&workflowType=machine_learning"
             assert b"<title>MLflow</title>" in get(address)
-            assert get(f"{address}/get-artifact?path=figures/confusion.png&run_uuid={run.id}") == b"\x89PNG"
+            assert get(f"{address}/get-artifact?path=figures/confusion.png&run_uuid={run_id}") == b"\x89PNG"
             program.send_signal(signal.SIGINT)
             assert program.wait(timeout=30) == 0
         finally:

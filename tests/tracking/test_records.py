@@ -155,7 +155,7 @@ def test_the_run_that_is_noted_here_goes_before_a_newer_one(runs: dict[str, str]
     model = made(home)
     for run_id in runs.values():
         client.set_tag(run_id, records.MODEL_DIGEST, model)
-    run_map.remember(model, runs["calm sea"])
+    run_map.remember(model, run=runs["calm sea"])
     assert find(records.WORKSPACE).id == runs["calm sea"]
     client.delete_run(runs["calm sea"])
     assert find(records.WORKSPACE).id == runs["ripe fig's"]

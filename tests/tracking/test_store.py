@@ -159,4 +159,4 @@ def test_the_error_behind_the_errors_is_told():
     error.__context__ = ConnectionRefusedError("nobody there")
     assert store.deepest_line(error) == "ConnectionRefusedError: nobody there"
     assert store.first_line(error) == "MlflowException: API request failed, with a very long story"
-    assert store.refusal(error) is None
+    assert not store.is_final(error)

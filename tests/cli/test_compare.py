@@ -1,0 +1,70 @@
+"""`reprise compare`: tables that fit, JSON that is whole, and a page."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from mlflow import MlflowClient
+
+from pipeline import params_file
+from pipeline.cli.compare import command
+from pipeline.params import Evaluate, Params
+from tests.lifecycle.conftest import client, empty_database, home
+from tests.lifecycle.evaluated import answers, made, table, worse_on
+
+__all__ = ["client", "empty_database", "home"]
+
+GOOD = answers(table(), 0.75, seed=1)
+
+
+@pytest.fixture
+def ask(home: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command, in a project with two runs, in a terminal of 80 columns."""
+    (home / "params.yaml").write_text(params_file.render(Params(evaluate=Evaluate(n_resamples=100))))
+    monkeypatch.setenv("COLUMNS", "80")
+    made("lr 0.003 bs 64 modernbert docstrings", GOOD)
+    made("lr 0.001 bs 64 modernbert docstrings", worse_on(GOOD, "mail"), learning_rate=1e-3)
+    names = ("lr 0.003 bs 64 modernbert docstrings", "lr 0.001 bs 64 modernbert docstrings")
+    return lambda *options: CliRunner().invoke(command, [*names, *options], catch_exceptions=False)
+
+
+def test_tables_fit_and_say_what_matters(ask: Callable[..., Result]) -> None:
+    said = ask()
+    assert said.exit_code == 0
+    tables = said.stdout.partition("right before, wrong now")[0]
+    assert max(map(len, tables.splitlines())) <= 80
+    assert "train.learning_rate" in tables
+    assert "accuracy" in tables
+    assert "worse" in tables
+    assert "mail" in tables
+    assert "looked at" not in tables
+    assert "0 wrong before, right now" in said.stdout
+
+
+def test_json_is_all_there_is_and_the_page_is_written_beside_it(ask: Callable[..., Result], tmp_path: Path) -> None:
+    said = ask("--json", "--html", str(tmp_path / "page.html"), "--split", "test", "--slice", "source")
+    found = json.loads(said.stdout)
+    assert list(found) == [
+        "split",
+        "rows",
+        "rows_of_reference",
+        "confidence_level",
+        "looks",
+        "runs",
+        "differing",
+        "comparisons",
+    ]
+    assert (found["split"], found["looks"]) == ("test", 1)
+    assert list(found["comparisons"][0]) == ["name", "with_seeds", "differences", "flipped", "slices"]
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_looks_are_said(ask: Callable[..., Result]) -> None:
+    assert "This test set has been looked at once." in ask("--split", "test").stdout
+    assert "This test set has been looked at 2 times." in ask("--split", "test").stdout
+
+
+def test_one_run_is_no_comparison() -> None:
+    assert CliRunner().invoke(command, ["alone"]).exit_code == 2
