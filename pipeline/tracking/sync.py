@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.tracking import journal as journals
 from pipeline.tracking import store
 from pipeline.tracking.forward import Forwarder, Report
-from pipeline.tracking.journal import Journal
+from pipeline.tracking.journal import ENTRIES, Journal
 
 
 @dataclass
@@ -46,7 +46,7 @@ def sendable() -> list[Journal]:
 
 
 def send_all(left: Sequence[Journal], advance: Callable[[int], None]) -> None:
-    """Send journals, in the order of their runs.
+    """Send journals, in the order of their runs. One that MLflow does not take holds up no other.
 
     Args:
         advance: told how many entries more MLflow has.
@@ -54,16 +54,22 @@ def send_all(left: Sequence[Journal], advance: Callable[[int], None]) -> None:
     Raises:
         UserError: MLflow does not answer, or refuses; what is left can be sent later.
     """
-    with environment.changed(store.IMPATIENCE):
-        for done, journal in enumerate(left):
+    failures: list[store.Unreachable | UserError] = []
+    with environment.changed(store.PATIENCE):
+        for journal in left:
             try:
                 send(journal, connected(journal), lambda sent, seconds: advance(sent))
-            except store.Unreachable as error:
-                entries = sum(other.all_left() for other in left[done:])
-                raise UserError(
-                    f"MLflow at {store.shown()} does not answer as it should. ({error})\n"
-                    f"{entries:,} entries are left; nothing is lost. Send them when it does: reprise sync"
-                ) from None
+            except (store.Unreachable, UserError) as error:
+                failures.append(error)
+                if isinstance(error, store.Unreachable) and journal.left(ENTRIES):
+                    break  # it is MLflow itself that is away, not the store of the artifacts
+    if failures:
+        first, entries = failures[0], sum(journal.all_left() for journal in left)
+        told = f"MLflow at {store.shown()} does not answer as it should. ({first})"
+        raise UserError(
+            f"{told if isinstance(first, store.Unreachable) else first}\n"
+            f"{entries:,} entries are left; nothing is lost. Send them later: reprise sync"
+        )
 
 
 def send(journal: Journal, client: MlflowClient, report: Report = lambda sent, seconds: None) -> None:
@@ -77,9 +83,10 @@ def send(journal: Journal, client: MlflowClient, report: Report = lambda sent, s
         if not there:
             return  # another process was faster
         answered(lambda: Forwarder(journal, client, report).forward())
-        with suppress(BlockingIOError):
-            if journal.closed() and not journal.all_left():
-                with journal.writing():
+        if journal.closed():
+            with suppress(BlockingIOError), journal.writing():
+                # Asked while nobody else writes: the run may have been gone on with meanwhile.
+                if journal.closed() and not journal.all_left():
                     journal.remove()
 
 
@@ -100,7 +107,11 @@ def connected(journal: Journal) -> MlflowClient:
     first = journal.first()
     for earlier in map(journals.of, first["after"] if first else ()):
         if earlier.folder.exists() and not earlier.written():
-            send(earlier, client)
+            try:
+                send(earlier, client)
+            except store.Unreachable:
+                if earlier.left(ENTRIES):
+                    raise  # else only artifacts are left, which nothing builds on
     return client
 
 

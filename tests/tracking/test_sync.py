@@ -1,3 +1,4 @@
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +9,7 @@ from mlflow import MlflowClient
 
 from pipeline.cli.sync import command
 from pipeline.errors import UserError
+from pipeline.params import Params, Tracking
 from pipeline.tracking import journal, store, sync
 from pipeline.tracking.run import Run
 from tests.tracking.runs import DIGEST, InProcess, begun, evaluated, points, stored
@@ -86,3 +88,52 @@ def test_progress_counts_every_entry(unsent: list[Run], client: MlflowClient) ->
     total = sum(entries.all_left() for entries in journals)
     sync.send_all(journals, told.append)
     assert sum(told) == total > 6
+
+
+def test_a_run_that_mlflow_does_not_take_holds_up_no_other(
+    client: MlflowClient, unsent: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as away:
+        away.setattr(InProcess, "start", lambda self: None)
+        other = Params(tracking=Tracking(experiment_name="gone"))
+        with begun(other) as refused:
+            refused.metrics(1, {"train/loss": 2.0})
+        with begun() as later:
+            later.metrics(1, {"train/loss": 3.0})
+    client.delete_experiment(client.create_experiment("gone"))
+    with pytest.raises(UserError, match=r"(?s)experiment 'gone' is deleted.*entries are left; nothing is lost"):
+        said()
+    assert points(client, later, "train/loss") == [(1, 3.0)]
+    assert [left.id for left in journal.pending()] == [refused.id]
+
+
+def test_artifacts_that_nobody_takes_hold_up_no_scores(
+    client: MlflowClient, unsent: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(self: MlflowClient, *values: object) -> None:
+        raise ConnectionError("no route")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, "log_artifact", away)
+        with pytest.raises(UserError, match="no route"):
+            said()
+        evaluated(0.7)
+    assert points(client, unsent[1], "test/accuracy") == [(0, 0.8)]
+    assert points(client, unsent[2], "test/accuracy") == [(0, 0.9)]
+    children = client.search_runs([stored(client, unsent[0]).info.experiment_id], "metrics.`test/accuracy` = 0.7")
+    assert len(children) == 1
+    assert len(journal.pending()) == 4, "their artifacts are left"
+    said()
+    assert journal.pending() == []
+
+
+def test_an_evaluation_does_not_send_what_was_written_for_another_server(
+    unsent: list[Run], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(home / "mlflow.db", home / "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/other.db")
+    evaluated(0.7)
+    other = MlflowClient(f"sqlite:///{home}/other.db")
+    (only,) = other.search_runs([found.experiment_id for found in other.search_experiments()])
+    assert only.data.metrics == {"test/accuracy": 0.7}
+    assert [left.id for left in journal.pending()] == [run.id for run in unsent]
