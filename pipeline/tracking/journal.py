@@ -193,7 +193,7 @@ class Journal:
         """Remove it. Whoever calls this holds it as its writer."""
         gone = self.folder.with_name(f"{_GONE}{self.id}-{uuid.uuid4().hex}")
         self.folder.rename(gone)
-        shutil.rmtree(gone)
+        shutil.rmtree(gone, ignore_errors=True)  # `close_orphans` may be at it, too
 
     def kept(self, entry: Entry) -> Path:
         """Where the copy of an artifact lies, or would lie."""
@@ -249,6 +249,8 @@ def pending(origin: str | None = None) -> list[Journal]:
 
 def close_orphans() -> int:
     """Note of every open run whose process is gone that it was killed; how many there were."""
+    for half_removed in _folder().glob(f"{_GONE}*"):
+        shutil.rmtree(half_removed, ignore_errors=True)
     closed = 0
     for journal in _all():
         if journal.closed() or journal.written():

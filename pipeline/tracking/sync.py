@@ -52,23 +52,23 @@ def send_all(left: Sequence[Journal], advance: Callable[[int], None]) -> None:
         advance: told how many entries more MLflow has.
 
     Raises:
-        UserError: MLflow does not answer, or refuses; what is left can be sent later.
+        UserError: MLflow does not answer, or refuses a run; what is left can be sent later.
     """
-    failures: list[store.Unreachable | UserError] = []
+    failures: list[str] = []
     with environment.changed(store.PATIENCE):
         for journal in left:
             try:
                 send(journal, connected(journal), lambda sent, seconds: advance(sent))
-            except (store.Unreachable, UserError) as error:
-                failures.append(error)
-                if isinstance(error, store.Unreachable) and journal.left(ENTRIES):
-                    break  # it is MLflow itself that is away, not the store of the artifacts
+            except store.Unreachable as error:
+                failures.append(f"MLflow at {store.shown()} does not answer as it should. ({error})")
+                if journal.left(ENTRIES):
+                    break  # MLflow itself is away, not only the store of the artifacts
+            except UserError as error:
+                failures.append(str(error))
     if failures:
-        first, entries = failures[0], sum(journal.all_left() for journal in left)
-        told = f"MLflow at {store.shown()} does not answer as it should. ({first})"
+        entries = sum(journal.all_left() for journal in left)
         raise UserError(
-            f"{told if isinstance(first, store.Unreachable) else first}\n"
-            f"{entries:,} entries are left; nothing is lost. Send them later: reprise sync"
+            f"{failures[0]}\n{entries:,} entries are left; nothing is lost. Send them when this is mended: reprise sync"
         )
 
 
@@ -108,7 +108,8 @@ def connected(journal: Journal) -> MlflowClient:
     for earlier in map(journals.of, first["after"] if first else ()):
         if earlier.folder.exists() and not earlier.written():
             try:
-                send(earlier, client)
+                with suppress(UserError):  # `reprise sync` tells what is wrong with it
+                    send(earlier, client)
             except store.Unreachable:
                 if earlier.left(ENTRIES):
                     raise  # else only artifacts are left, which nothing builds on

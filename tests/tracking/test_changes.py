@@ -150,3 +150,20 @@ def test_files_that_neither_git_nor_dvc_has_are_listed_with_their_digests(base: 
         "bytes": 3,
         "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
     }
+
+
+def test_a_repository_without_a_commit_keeps_no_other_file_out(base: str):
+    git("init", "-q", "nested")
+    write({"new.txt": "new\n"})
+    assert changes.since(base).paths == ("new.txt",)
+
+
+def test_a_change_that_git_does_not_tell_is_listed_as_left_out(base: str, monkeypatch: pytest.MonkeyPatch):
+    write({"notes.txt": "two\n"})
+    ask = changes.git.output
+    monkeypatch.setattr(
+        changes.git, "output", lambda *command, **more: None if "--binary" in command else ask(*command, **more)
+    )
+    found = changes.since(base)
+    assert (found.patch, found.paths) == (b"", ("notes.txt",))
+    assert found.left_out == (changes.LeftOut("notes.txt", "git did not say what changed"),)

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -192,7 +192,7 @@ def test_a_server_that_is_always_slow_is_given_more_time(home: Path, monkeypatch
             sending._closing = True
 
     waited: list[int] = []
-    sending = sender._Sender(journal.new())
+    sending = sender._Sender(journal.new(), lambda: None)
     sending._journal.folder.mkdir(parents=True)
     monkeypatch.setattr(sender._Sender, "_rest", lambda self, seconds: None)
     monkeypatch.setattr(sender._Sender, "_send_others", lambda self, client: None)
@@ -201,6 +201,23 @@ def test_a_server_that_is_always_slow_is_given_more_time(home: Path, monkeypatch
     monkeypatch.setenv(store.TIMEOUT, store.IMPATIENCE[store.TIMEOUT])
     sending.run()
     assert waited[:4] == [3, 6, 12, 24]
+
+
+def test_a_login_that_may_only_read_is_an_error_before_training(
+    server: BaseWSGIServer, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    serve = server.app
+
+    def reads_only(environ: dict[str, str], start_response: Callable[..., object]) -> object:
+        if not environ["PATH_INFO"].endswith("/runs/create"):
+            return serve(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "application/json")])
+        return [b'{"error_code": "PERMISSION_DENIED", "message": "may not write"}']
+
+    monkeypatch.setattr(server, "app", reads_only)
+    with pytest.raises(UserError, match=r"does not let it write to this experiment .*may not write"):
+        begun()
+    assert journal.pending() == []
 
 
 @pytest.mark.parametrize(
