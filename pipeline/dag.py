@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,17 @@ def _locked(stage: str) -> dict[str, Any]:
 def md5(path: Path) -> str:
     """The hash that DVC gives to a file, or to a folder: that of the JSON list of its files, with `.dir` behind it."""
     if path.is_dir():
-        files = {inner.relative_to(path).as_posix(): inner for inner in path.rglob("*") if inner.is_file()}
-        listed = [{"md5": md5(inner), "relpath": name} for name, inner in sorted(files.items())]
-        return f"{hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest()}.dir"
+        return of_files(
+            {inner.relative_to(path).as_posix(): md5(inner) for inner in path.rglob("*") if inner.is_file()}
+        )
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def of_files(hashes: Mapping[str, str]) -> str:
+    """The hash that DVC gives to a folder, of the hashes of its files by their path in it."""
+    listed = [{"md5": found, "relpath": name} for name, found in sorted(hashes.items())]
+    return f"{hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest()}.dir"
 
 
 def _stages() -> dict[str, dict[str, Any]]:

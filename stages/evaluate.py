@@ -37,7 +37,6 @@ def _evaluate(params: Params) -> None:
         run.artifact(project.EVALUATION_METRICS, "metrics")
         with evaluation.published(findings) as folder:
             run.artifacts(folder, "report", passing=True)
-        run.figures(project.REPORTS / "figures")
         run.outputs(dag.outputs("evaluate"))
     print(f"evaluate: {headline(metrics)}")
 

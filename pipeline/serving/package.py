@@ -14,7 +14,7 @@ import pandas as pd
 import pipeline
 from pipeline.data.rows import TEXT_COLUMNS
 from pipeline.params import Hardware
-from pipeline.serving.predictor import Predictor
+from pipeline.serving.predictor import Answer, Predictor
 
 with warnings.catch_warnings():
     # While it is imported, MLflow warns of types of its own.
@@ -56,21 +56,28 @@ def write(model: Path, folder: Path, readme: str | None, facts: Mapping[str, Any
     # Written here, never taken from the data: a registry shows it to everybody.
     example = pd.DataFrame([dict(zip(TEXT_COLUMNS[: predictor.card.text_columns], _SYNTHETIC, strict=False))])
     answer = predictor.answer(*(example[name].tolist() for name in example.columns))[0]
-    for name in ("mlflow.models.model", "mlflow.pyfunc", "mlflow.utils.environment"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    mlflow.pyfunc.save_model(
-        path=folder,
-        python_model=served.__file__,
-        artifacts={served.MODEL: str(model)},
-        code_paths=[str(Path(pipeline.__file__).parent)],
-        signature=signature(list(example.columns), answer),
-        input_example=example,
-        pip_requirements=requirements(),
-        metadata=dict(facts),
-    )
+    _save(model, folder, example, answer, facts)
     if readme is not None:
         (folder / README).write_text(readme, encoding="utf-8", newline="\n")
     _forget_this_machine(folder)
+
+
+def _save(model: Path, folder: Path, example: pd.DataFrame, answer: Answer, facts: Mapping[str, Any]) -> None:
+    """Have MLflow write the folder, without what it says of itself and pandas meanwhile."""
+    for name in ("mlflow.models.model", "mlflow.pyfunc", "mlflow.utils.environment"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.save_model(
+            path=folder,
+            python_model=served.__file__,
+            artifacts={served.MODEL: str(model)},
+            code_paths=[str(Path(pipeline.__file__).parent)],
+            signature=signature(list(example.columns), answer),
+            input_example=example,
+            pip_requirements=requirements(),
+            metadata=dict(facts),
+        )
 
 
 def _forget_this_machine(folder: Path) -> None:

@@ -4,11 +4,9 @@ Metrics keep the time of their entry, which is a part of MLflow's primary key. W
 is left out by step. The artifacts have a lane of their own: a store that is away holds up no metric.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from shutil import copy
 from typing import final
 
 from mlflow import MlflowClient, entities
@@ -24,7 +22,6 @@ POINTS = 500  # of metrics, in a request; MLflow takes 1,000
 # A file is stored by the server before it answers: at this pace at least, or it counts as away.
 _BYTES_PER_SECOND, _UPLOAD_SECONDS = 1_000_000, 20
 _CURVES = ("metrics", "finals")
-_LOGGED_IMAGES = "mlflow.loggedImages"
 
 Report = Callable[[int, float], None]
 """Told after each batch how many entries it sent; before an upload 0, and how many seconds that may take."""
@@ -156,8 +153,6 @@ class Forwarder:
                 self._count({"artifacts": 1})
             elif entry["kind"] == "first" and self._has(entry["last"]):
                 pass  # a run that is gone on with keeps what it said first
-            elif entry["kind"] == "image":
-                self._image(entry, source)
             elif source.is_dir():
                 for path in sorted(path for path in source.rglob("*") if path.is_file()):
                     inner = PurePosixPath(entry["folder"] or "", path.parent.relative_to(source).as_posix())
@@ -170,22 +165,6 @@ class Forwarder:
         folder, found = artifact.rpartition("/")[0] or None, list[entities.FileInfo]()
         self._try(lambda client, run: found.extend(client.list_artifacts(run, folder)), {})
         return artifact in {item.path for item in found}
-
-    def _image(self, entry: Entry, source: Path) -> None:
-        """Upload a figure the way `log_image` does, but under a name that is the same each time it is sent."""
-        import PIL.Image
-        from mlflow.tracking.multimedia import compress_image_size
-
-        # MLflow's pages find an image by this pattern, and show the small one first.
-        stem = f"{entry['name']}+step+0+timestamp+{entry['time']}+{entry['copy']}"
-        with tempfile.TemporaryDirectory() as folder:
-            full, small = Path(folder, f"{stem}.png"), Path(folder, f"{stem}+compressed.webp")
-            copy(source, full)
-            with PIL.Image.open(source) as image:
-                compress_image_size(image).save(small)
-            for path in (full, small):
-                self._upload(path, "images")
-        self._try(lambda client, run: client.set_tag(run, _LOGGED_IMAGES, True), {"tags": 1})
 
     def _upload(self, path: Path, folder: str | None) -> None:
         patience = _UPLOAD_SECONDS + path.stat().st_size // _BYTES_PER_SECOND

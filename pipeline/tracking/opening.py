@@ -7,7 +7,8 @@ from mlflow import MlflowClient, entities
 
 from pipeline import project
 from pipeline.tracking import records, store, values
-from pipeline.tracking.journal import Entry, Journal, Sent
+from pipeline.tracking.journal import Entry, Journal
+from pipeline.tracking.sent import Sent
 from pipeline.tracking.tag_names import CHANGED, ERROR, EVALUATED, INPUT, JOURNAL, MODEL_DIGEST, OUTPUT, PARENT
 
 _CHILD_OF = "mlflow.parentRunId"
@@ -164,7 +165,7 @@ def differences(params: Mapping[str, str], tags: Mapping[str, str], entry: Entry
     other = [name.removeprefix(INPUT) for name, value in inputs.items() if tags.get(name, value) != value]
     code = [path for path in other if path.endswith(".py")]
     found += [path for path in other if path not in code]
-    return [*found, *([f"{len(code)} files of code"] if code else [])]
+    return [*found, *([f"{len(code)} file{'s' * (len(code) > 1)} of code"] if code else [])]
 
 
 def _shown(value: str | None) -> str:

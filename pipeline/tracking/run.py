@@ -102,11 +102,6 @@ class Run:
         assert source.is_dir(), source
         self._artifact("artifact", source, passing, folder=folder)
 
-    def figures(self, folder: Path) -> None:
-        """Show the PNG files of a folder among the run's charts."""
-        for path in sorted(folder.glob("*.png")):
-            self._artifact("image", path, name=values.key(path.stem))
-
     def model(self, source: Path) -> None:
         """Keep the exported model, if tracking.log_model says so."""
         if self._log_model:

@@ -11,7 +11,7 @@ from pipeline.evaluation import examples
 from pipeline.evaluation.examples import Examples, keys_of
 from pipeline.params import Params
 from pipeline.tasks.text_classification import TextClassification
-from tests.tracking.runs import begun
+from pipeline.tracking import records, store, values
 
 LABELS = ("bad", "calm", "good")
 SOURCES = np.array(["web", "mail", "web", "chat"], dtype=object)
@@ -51,14 +51,20 @@ def made(name: str, found: Examples, params: Params | None = None, **train: obje
     params = params or Params()
     tracking = params.tracking.model_copy(update={"run_name": name})
     changed = params.model_copy(update={"tracking": tracking, "train": params.train.model_copy(update=train)})
-    with begun(changed) as run, TemporaryDirectory() as folder:
+    client = store.connect()
+    run = client.create_run(store.experiment_id(client, params.tracking.experiment_name), run_name=name)
+    run_id = str(run.info.run_id)
+    for key, value in values.flatten(changed.model_dump(mode="json")).items():
+        client.log_param(run_id, key, value)
+    client.set_tag(run_id, f"{records.INPUT}pipeline/params.py", "0" * 64)
+    with TemporaryDirectory() as folder:
         for split in ("validation", "test"):
             examples.write(Path(folder) / f"examples/{split}.parquet", params.task, found)
-        run.artifacts(Path(folder), "report")
-        scores = found.task.scores(found.predictions)
-        run.finals({f"{split}/{score}": value for split in ("validation", "test") for score, value in scores.items()})
-        assert run.id is not None
-        return run.id
+            for score, value in found.task.scores(found.predictions).items():
+                client.log_metric(run_id, f"{split}/{score}", value)
+        client.log_artifacts(run_id, folder, "report")
+    client.set_terminated(run_id)
+    return run_id
 
 
 def worse_on(found: Examples, source: str) -> Examples:

@@ -226,17 +226,3 @@ def test_what_differs_from_the_run_before_leads_the_description(client: MlflowCl
     )
     assert "**text-classification**" in note
     assert "->" not in first.data.tags["mlflow.note.content"]
-
-
-def test_figures_are_images_that_mlflow_shows_and_lie_there_once(client: MlflowClient, home: Path):
-    from PIL import Image
-
-    (home / "figures").mkdir()
-    Image.new("RGB", (300, 200)).save(home / "figures" / "confusion.png")
-    with begun() as run:
-        run.figures(home / "figures")
-    found = stored(client, run)
-    assert found.data.tags["mlflow.loggedImages"] == "True"
-    names = sorted(Path(item.path).name for item in client.list_artifacts(found.info.run_id, "images"))
-    assert [name.startswith("confusion+step+0+timestamp+") for name in names] == [True, True]
-    assert [name[-3:] for name in names] == ["ebp", "png"]

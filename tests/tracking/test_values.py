@@ -1,4 +1,6 @@
 import hashlib
+import json
+from urllib.parse import quote
 
 import pytest
 from mlflow.utils.validation import (
@@ -75,6 +77,7 @@ def test_long_keys_and_keys_that_meet_stay_apart():
     [
         ("https://ann:pa55@host/repo.git", "https://host/repo.git"),
         ("postgresql://u:p%40ss@h:5432/db failed", "postgresql://h:5432/db failed"),
+        ("postgresql://u:p@ss@h:5432/db", "postgresql://h:5432/db"),
         ("http://h/x?token=abc&user=1", "http://h/x?token=***&user=1"),
         ("http://h/x?X-Amz-Signature=abc", "http://h/x?X-Amz-Signature=***"),
         ("mail ann@host.org", "mail ann@host.org"),
@@ -89,3 +92,10 @@ def test_values_of_secret_variables_are_taken_out(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "switched_off")
     assert values.tags({"note": "used hf_0123456789, switched_off"}) == {"note": "used ***, switched_off"}
     assert values.flatten({"a": ["hf_0123456789"]}) == {"a": '["***"]'}
+
+
+def test_a_secret_is_found_however_it_is_spelled(monkeypatch: pytest.MonkeyPatch):
+    secret = 'sl/sh"quote\\back'
+    monkeypatch.setenv("DB_PASSWORD", secret)
+    assert values.flatten({"a": [secret]}) == {"a": '["***"]'}
+    assert "sh" not in values.without_secrets(f"url {quote(secret, safe='')} json {json.dumps(secret)} plain {secret}")
