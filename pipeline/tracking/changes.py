@@ -80,7 +80,8 @@ class _index:  # noqa: N801
         copy = Path(self._folder.name) / "index"
         original = Path(git.text("rev-parse", "--git-path", "index") or "")
         if original.is_file():
-            shutil.copy(original, copy)
+            # With its time: git looks closer at files that were written in the same second.
+            shutil.copy2(original, copy)
         variables = {"GIT_INDEX_FILE": str(copy)}
         # Only the intent to add: git reads no file for it, and writes none of its objects.
         git.output("-c", "advice.addEmbeddedRepo=false", "add", "--intent-to-add", "--", ".", environment=variables)
