@@ -282,14 +282,14 @@ class Tracking(Section):
     @field_validator("registered_model_name")
     @classmethod
     def _fits_into_addresses(cls, name: str | None) -> str | None:
-        if name is not None and re.search("[/:@]", name):
-            raise ValueError("it cannot hold / : or @, which part a model's name from its version")
+        if name is not None and re.search(r'[/:@"]', name):
+            raise ValueError("it cannot hold / : @ or a double quote, which end a model's name elsewhere")
         return name
 
     @property
     def model(self) -> str:
         """The name of the registered model; MLflow refuses some signs that an experiment's name may have."""
-        return self.registered_model_name or re.sub("[/:@]", "-", self.experiment_name)
+        return self.registered_model_name or re.sub(r'[/:@"]', "-", self.experiment_name)
 
 
 class Promotion(Section):

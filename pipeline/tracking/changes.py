@@ -45,13 +45,17 @@ class Changes:
     left_out: tuple[LeftOut, ...]
 
 
-def since(commit: str) -> Changes:
-    """The changes of the project's files since a commit: tracked ones, and those that git neither has nor ignores."""
+def since(commit: str, rows: bool = True) -> Changes:
+    """The changes of the project's files since a commit: tracked ones, and those that git neither has nor ignores.
+
+    Args:
+        rows: whether changes of the files with rows may be in the patch.
+    """
     root = Path(git.text("rev-parse", "--show-toplevel") or ".")
     with _index() as index:
         others = (f":(exclude){path}" for path in WRITTEN_BY_RUNS)
         paths = git.names(*_DIFF, "--name-only", "-z", commit, "--", ".", *others, environment=index) or []
-        left_out = dict(_unfit(root, paths))
+        left_out = dict(_unfit(root, paths, rows))
         fit = [path for path in paths if path not in left_out]
         sections: dict[str, bytes] = {}
         for first in range(0, len(fit), _AT_ONCE):
@@ -86,7 +90,7 @@ class _index:  # noqa: N801
         self._folder.cleanup()
 
 
-def _unfit(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _unfit(root: Path, paths: Iterable[str], rows: bool) -> Iterator[tuple[str, str]]:
     """The files that are not even read, and why."""
     total = 0
     for path in paths:
@@ -94,10 +98,17 @@ def _unfit(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         size = file.lstat().st_size if file.is_symlink() or file.is_file() else 0
         if (reason := leaks.by_name(path)) is not None:
             yield path, reason
+        elif not rows and _holds_rows(file):
+            yield path, "it holds rows, and evaluate.publish_texts is not mlflow (to keep it: dvc add)"
         elif size > MOST_BYTES:
             yield path, f"it has {size / 2**20:,.0f} MiB, more than {MOST_BYTES // 2**20} (for data: dvc add)"
         elif (total := total + size) > MOST_BYTES_IN_ALL:
             yield path, f"all changes together have more than {MOST_BYTES_IN_ALL // 2**20} MiB"
+
+
+def _holds_rows(file: Path) -> bool:
+    below = file.is_relative_to(project.RAW.resolve())
+    return below and file.suffix != ".dvc" and not file.name.startswith(".")
 
 
 def _sections(patch: bytes, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:

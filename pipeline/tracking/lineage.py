@@ -87,7 +87,8 @@ def capture(params: Params, inputs: Mapping[str, str], device: str) -> dict[str,
         device: what it is computed on, in words.
     """
     found = repository()
-    changed = changes.since(found["commit"]) if found else None
+    rows = params.evaluate.publish_texts == "mlflow"
+    changed = changes.since(found["commit"], rows=rows) if found else None
     facts = {
         "stage": os.environ.get("DVC_STAGE"),
         "git": found or None,

@@ -106,7 +106,7 @@ class Registry:
         token = None
         with answered():
             while page := self._client.search_model_versions(
-                f"name = '{_quoted(self.name)}'", max_results=_PAGE, page_token=token
+                f'name = "{self.name}"', max_results=_PAGE, page_token=token
             ):
                 found += page
                 if not (token := page.token):
@@ -244,7 +244,3 @@ def answered() -> Iterator[None]:
 
 def _called(champion: str | None) -> str:
     return "none" if champion is None else f"version {champion}"
-
-
-def _quoted(name: str) -> str:
-    return name.replace("'", "''")

@@ -107,7 +107,7 @@ def test_a_user_reads_and_changes_only_what_is_theirs(deployed: Server, monkeypa
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "A-LONG-PASSWORD")
     client = MlflowClient(deployed.address)
     assert client.get_experiment(experiment).name == "of-the-administrator"
-    with pytest.raises(MlflowException, match="403|[Pp]ermission"):
+    with pytest.raises(MlflowException, match=r"403|[Pp]ermission"):
         client.create_run(experiment)
     client.create_run(client.create_experiment("of-ci"))
     client.create_registered_model("of-ci")
