@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -177,6 +177,23 @@ def test_a_server_that_never_answers_is_not_waited_for(
     assert "does not answer; the run goes on" in said
     written = "".join(path.read_text() for path in left.folder.rglob("*") if path.is_file())
     assert "pa55" not in said + written
+
+
+def test_a_login_that_may_only_read_is_an_error_before_training(
+    server: BaseWSGIServer, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    serve = server.app
+
+    def reads_only(environ: dict[str, str], start_response: Callable[..., object]) -> object:
+        if not environ["PATH_INFO"].endswith("/runs/create"):
+            return serve(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "application/json")])
+        return [b'{"error_code": "PERMISSION_DENIED", "message": "may not write"}']
+
+    monkeypatch.setattr(server, "app", reads_only)
+    with pytest.raises(UserError, match=r"does not let it write to this experiment .*may not write"):
+        begun()
+    assert journal.pending() == []
 
 
 @pytest.mark.parametrize(
