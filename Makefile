@@ -50,11 +50,15 @@ test-faults: $(VENV)  ## kill, fill and crowd: the slow proofs that nothing is l
 ui: $(VENV)  ## open MLflow on the charts of the training runs
 	@$(IN_VENV) .venv/bin/reprise ui
 
-lint: $(VENV)  ## check style (ruff), types (mypy) and layers, and change nothing
+lint: $(VENV)  ## check style (ruff), types (mypy), layers and the files of CI, and change nothing
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest -q tests/test_layers.py
+	@.venv/bin/zizmor --offline --quiet .github
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 format: $(VENV)  ## format the code, and mend what ruff can mend
 	@.venv/bin/ruff check --fix

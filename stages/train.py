@@ -1,5 +1,6 @@
 """Train the model on every device that it gets, and write what happens to MLflow."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,9 @@ def _first(
             rows = project.PREPARED / f"{split}.parquet"
             run.dataset(split, context, digest.of_file(rows), pq.read_metadata(rows).num_rows, params.data.source)
         train_here(params, world, checkpoints, run.metrics, stopping)
+        # The curves end with the last step. These are of the best, as dvc metrics shows them.
+        best = json.loads(project.TRAIN_METRICS.read_text(encoding="utf-8"))["validation"]
+        run.finals({f"best/validation_{name}": value for name, value in best.items() if value is not None})
         run.artifact(project.TRAIN_METRICS, "metrics")
         run.model(project.BEST_MODEL)
         run.link_model(digest.of_folder(project.BEST_MODEL))

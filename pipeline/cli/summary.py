@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline import project
+from pipeline import digest, project
 from pipeline.errors import UserError
 from pipeline.evaluation.verdict import NO_INTERVAL, headline, strongest
+from pipeline.lifecycle.failed import failed
+from pipeline.tracking import run_map
 
 
 @click.command("summary")
@@ -27,6 +29,10 @@ def command() -> None:
     console.print("", _table(metrics), headline(metrics), "", sep="\n", markup=False)
     for what, how in _next_steps():
         console.print(Text(f"{what:<12}") + Text(how, style="bold"), soft_wrap=True)
+    if tasks := failed():
+        console.print("\nFailed tasks of the queue. Why: dvc queue logs TASK. Once more:", markup=False)
+        for task in tasks:
+            console.print(Text(f"{task.task:<12}") + Text(task.again, style="bold"), soft_wrap=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -75,10 +81,18 @@ def _cell(found: Mapping[str, float | None] | None, style: str = "") -> Text:
     return Text(f"{value:.3f}", style).append(f"\n{bounds}", "not bold dim")
 
 
+def _run() -> list[tuple[str, str]]:
+    """The MLflow run of the present model, where the local map knows it: MLflow itself would take seconds."""
+    model_digest = digest.of_folder(project.BEST_MODEL) if project.BEST_MODEL.is_dir() else ""
+    found, name = run_map.recall(model_digest), run_map.recall_name(model_digest)
+    return [("run", f"{found} ({name})" if name else found)] if found else []
+
+
 def _next_steps() -> list[tuple[str, str]]:
     with_make = shutil.which("make") is not None and Path("Makefile").is_file()
     return [
         ("report", str(project.REPORT)),
+        *_run(),
         ("try it", f'{_program()} predict --text "..."'),
         ("MLflow", "make ui" if with_make else f"{_program()} ui"),
     ]

@@ -12,6 +12,7 @@ from pipeline.lifecycle import dvc
 from pipeline.params import Params
 from pipeline.tracking import git, lineage, old_runs
 from pipeline.tracking.old_runs import Old, Wanted
+from pipeline.tracking.tag_names import OUTPUT
 
 _BEST = re.compile(r"best:(\d+)")
 _HASH = re.compile(rb"(?m)^\+?[\s-]*md5: ([0-9a-f]{32}(?:\.dir)?)\s*$")
@@ -85,10 +86,9 @@ def plan(keep: Keep, params: Params, checkpoints: Sequence[Checkpoints]) -> Plan
     wanted = Wanted(keep.best, f"validation/{params.train.metric_for_best_model}", _models(), resumable)
     runs = old_runs.survey(params.tracking.experiment_name, wanted)
     known = {name: old for old in runs for name in (old.record.id, old.record.tags.get("reprise.journal"))}
-    gone = [
-        found for found in checkpoints if found.recorded or (found.run in known and known[found.run].reason is None)
-    ]
-    cached, untouched, revision = _cache(runs)
+    cache = dvc.cache(project.home())
+    gone = [found for found in checkpoints if _is_needless(found, known.get(found.run), cache)]
+    cached, untouched, revision = _cache(runs, cache)
     return Plan(tuple(runs), tuple(gone), cached, untouched, revision)
 
 
@@ -131,10 +131,17 @@ def _models() -> dict[str, str]:
     return found
 
 
-def _cache(runs: Sequence[Old]) -> tuple[tuple[Path, ...], tuple[str, ...], str | None]:
+def _is_needless(found: Checkpoints, owner: Old | None, cache: Path) -> bool:
+    """Whether the run of some checkpoints is known, and either goes, or has its model where DVC gives it back."""
+    if owner is None:
+        return False
+    model = owner.record.tags.get(f"{OUTPUT}{project.BEST_MODEL.as_posix()}", "")
+    return owner.reason is None or (found.recorded and _is_cached(cache, model))
+
+
+def _cache(runs: Sequence[Old], cache: Path) -> tuple[tuple[Path, ...], tuple[str, ...], str | None]:
     """The files of the DVC cache that nothing uses; what is left alone; a commit that names what kept runs use."""
     home = project.home()
-    cache = dvc.cache(home)
     if git.base() is None:
         return (), ("The DVC cache: without git, nothing says which older results are in use.",), None
     if not cache.is_relative_to(home):
@@ -148,16 +155,21 @@ def _cache(runs: Sequence[Old]) -> tuple[tuple[Path, ...], tuple[str, ...], str 
 
 
 def _gc(revision: str) -> tuple[str, ...]:
-    """DVC's command: keep what the working trees, all commits and the kept runs use."""
-    listed = (git.text("worktree", "list", "--porcelain") or "").splitlines()
-    trees = [Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")]
-    others = [str(tree) for tree in trees if tree.resolve() != project.home() and (tree / ".dvc").is_dir()]
-    scopes = ("gc", "--workspace", "--all-commits", "--rev", revision)
-    return (*scopes, "--projects", *others) if others else scopes
+    """DVC's command: keep what the working tree and all commits use, and what the revision names."""
+    return ("gc", "--workspace", "--all-commits", "--rev", revision)
+
+
+def _other_trees() -> Iterator[Path]:
+    """The project in git's other worktrees, such as those of `reprise checkout`, which share the cache."""
+    below = git.text("rev-parse", "--show-prefix") or ""
+    for line in (git.text("worktree", "list", "--porcelain") or "").splitlines():
+        tree = Path(line.removeprefix("worktree "), below)
+        if line.startswith("worktree ") and tree.is_dir() and tree.resolve() != project.home():
+            yield tree
 
 
 def _used(runs: Sequence[Old]) -> Iterator[str]:
-    """DVC's hashes of what kept runs, experiments without a freed run, and runs of other experiments use or made."""
+    """DVC's hashes of what kept runs, other worktrees, experiments without a freed run and other runs use or made."""
     freed = [old.record for old in runs if old.reason is None]
     yield from old_runs.output_hashes(without={record.id for record in freed})
     pipeline = (project.home() / dag.FILE).read_text(encoding="utf-8")
@@ -166,6 +178,9 @@ def _used(runs: Sequence[Old]) -> Iterator[str]:
         lock = (old.record.read(lineage.LOCK) or b"").decode()
         yield from _hashes(dag.without_results(lock, pipeline, "train").encode())
         yield from _hashes(old.record.read(lineage.PATCH) or b"")
+    for tree in _other_trees():
+        for file in (tree / dag.LOCK, *tree.rglob("*.dvc")):
+            yield from _hashes(file.read_bytes() if file.is_file() else b"")
     gone = {record.tags.get("reprise.dvc.experiment") for record in freed}
     for commit, name in git.experiments():
         for path in git.names("ls-tree", "-r", "-z", "--name-only", commit) or () if name not in gone else ():

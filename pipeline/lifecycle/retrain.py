@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PASSED = "passed"
 DECISION = project.EVALUATION_METRICS.with_name("decision.json")
+_NO_REMOTE = "No DVC remote is configured: nobody else can fetch these results; only MLflow may have the model."
 
 
 @dataclass(frozen=True)
@@ -67,30 +68,37 @@ def train(request: Request, say: Callable[[str], None]) -> Outcome | None:
     """
     if request.push:
         proposal.check_committed()
-    with _alone(), overrides.written(request.set, project.PARAMS) as params:
-        if request.update:
-            dvc_commands.refresh(plan.pointer_of(request.update), download=True)
+    with _alone():
         remote = dvc_commands.has_remote()
-        if remote:
-            say("Fetching data and the run cache from the DVC remote")
-            dvc_commands.pull()
-        else:
-            say("No DVC remote is configured: data and results are those of this machine (dvc remote add -d ...)")
-        if not plan.reasons(None):
-            return None
-        dvc_commands.repro(remote)
-        outcome = _judged(params, request.folder, () if remote else (_NO_REMOTE,), say)
+        with overrides.written(request.set, project.PARAMS) as params:
+            if not _made(request, remote, say):
+                return None
+            outcome, report = _judged(params, () if remote else (_NO_REMOTE,), say)
+        # Now params.yaml has no more than what is proposed.
+        proposal.gather(outcome, report, request.folder)
         if request.push and remote:
             say("Pushing the results to the DVC remote")
             dvc_commands.push()
     return outcome
 
 
-_NO_REMOTE = "No DVC remote is configured: nobody else can fetch these results; only MLflow may have the model."
+def _made(request: Request, remote: bool, say: Callable[[str], None]) -> bool:
+    """Pull, and run what changed; false if nothing did."""
+    if request.update:
+        dvc_commands.refresh(plan.pointer_of(request.update), download=True)
+    if remote:
+        say("Fetching data and the run cache from the DVC remote")
+        dvc_commands.pull()
+    else:
+        say("No DVC remote is configured: data and results are those of this machine (dvc remote add -d ...)")
+    if not plan.reasons(None):
+        return False
+    dvc_commands.repro(remote)
+    return True
 
 
-def _judged(params: Params, folder: Path, notes: Sequence[str], say: Callable[[str], None]) -> Outcome:
-    """Register and decide, and gather what came of it."""
+def _judged(params: Params, notes: Sequence[str], say: Callable[[str], None]) -> tuple[Outcome, str]:
+    """Register and decide; the outcome and its report."""
     # Imported here: they bring torch and MLflow, which a plan does without.
     from pipeline.lifecycle.decide import decide
     from pipeline.lifecycle.register import register
@@ -120,8 +128,7 @@ def _judged(params: Params, folder: Path, notes: Sequence[str], say: Callable[[s
         figures=sorted(path.name for path in (project.REPORTS / "figures").glob("*.png")),
         notes=notes,
     )
-    proposal.gather(outcome, retrain_report.render(facts), folder)
-    return outcome
+    return outcome, retrain_report.render(facts)
 
 
 def _score(results: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline import digest, project
 from pipeline.errors import UserError
 from pipeline.params import Params
-from pipeline.tracking import groups, records
+from pipeline.tracking import git, groups, records
 from pipeline.tracking.records import Record
 
 _NAME_DIGITS = 8
@@ -48,7 +48,8 @@ def run(params: Params, count: int, first: int) -> Seeds:
         print(f"seeds: train.seed {seed}, {place} of {count}", flush=True)
         name = f"{group}-{seed}"
         _experiment(name, seed)
-        found.append(records.find(name, params.tracking.experiment_name))
+        # By its commit: of an experiment that was made before with other code, MLflow has a run of this name, too.
+        found.append(records.find(git.experiment(name) or name, params.tracking.experiment_name))
     title = f"{group}-{first}-{first + count - 1}"
     parent = groups.group(found, title)
     return Seeds(title, parent, found, groups.summary(found))

@@ -45,13 +45,17 @@ class Changes:
     left_out: tuple[LeftOut, ...]
 
 
-def since(commit: str) -> Changes:
-    """The changes of the project's files since a commit: tracked ones, and those that git neither has nor ignores."""
+def since(commit: str, rows: bool = True) -> Changes:
+    """The changes of the project's files since a commit: tracked ones, and those that git neither has nor ignores.
+
+    Args:
+        rows: whether changes of the files with rows may be in the patch.
+    """
     root = Path(git.text("rev-parse", "--show-toplevel") or ".")
     with _index() as index:
         others = (f":(exclude){path}" for path in WRITTEN_BY_RUNS)
         paths = git.names(*_DIFF, "--name-only", "-z", commit, "--", ".", *others, environment=index) or []
-        left_out = dict(_unfit(root, paths))
+        left_out = dict(_unfit(root, paths, rows))
         fit = [path for path in paths if path not in left_out]
         sections: dict[str, bytes] = {}
         for first in range(0, len(fit), _AT_ONCE):
@@ -76,7 +80,8 @@ class _index:  # noqa: N801
         copy = Path(self._folder.name) / "index"
         original = Path(git.text("rev-parse", "--git-path", "index") or "")
         if original.is_file():
-            shutil.copy(original, copy)
+            # With its time: git looks closer at files that were written in the same second.
+            shutil.copy2(original, copy)
         variables = {"GIT_INDEX_FILE": str(copy)}
         # Only the intent to add: git reads no file for it, and writes none of its objects.
         git.output("-c", "advice.addEmbeddedRepo=false", "add", "--intent-to-add", "--", ".", environment=variables)
@@ -86,7 +91,7 @@ class _index:  # noqa: N801
         self._folder.cleanup()
 
 
-def _unfit(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _unfit(root: Path, paths: Iterable[str], rows: bool) -> Iterator[tuple[str, str]]:
     """The files that are not even read, and why."""
     total = 0
     for path in paths:
@@ -94,10 +99,17 @@ def _unfit(root: Path, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         size = file.lstat().st_size if file.is_symlink() or file.is_file() else 0
         if (reason := leaks.by_name(path)) is not None:
             yield path, reason
+        elif not rows and _holds_rows(file):
+            yield path, "it holds rows, and evaluate.publish_texts is not mlflow (to keep it: dvc add)"
         elif size > MOST_BYTES:
             yield path, f"it has {size / 2**20:,.0f} MiB, more than {MOST_BYTES // 2**20} (for data: dvc add)"
         elif (total := total + size) > MOST_BYTES_IN_ALL:
             yield path, f"all changes together have more than {MOST_BYTES_IN_ALL // 2**20} MiB"
+
+
+def _holds_rows(file: Path) -> bool:
+    below = file.is_relative_to(project.RAW.resolve())
+    return below and file.suffix != ".dvc" and not file.name.startswith(".")
 
 
 def _sections(patch: bytes, paths: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -145,13 +157,20 @@ def _shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", errors="replace")
 
 
-def kept_nowhere(paths: Iterable[str]) -> list[dict[str, str | int]]:
-    """The files at or below the paths that neither git nor DVC keeps, with size and SHA-256.
+def kept_nowhere(paths: Iterable[str], left_out: Iterable[LeftOut] = ()) -> list[dict[str, str | int]]:
+    """The files at or below the paths whose content neither git, DVC nor the patch keeps, with size and SHA-256.
 
     No checkout can bring them back; it can only tell whether a file is the one that was used.
+
+    Args:
+        left_out: files whose changes are not in the patch.
     """
+    paths = list(paths)
+    below = git.text("rev-parse", "--show-prefix") or ""
+    changed = (Path(file.path.removeprefix(below)) for file in left_out if file.path.startswith(below))
     ignored = git.names("ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", *paths) or []
     files = [Path(name) for name in ignored if not _kept_by_dvc(Path(name))]
+    files += [file for file in changed if any(file.is_relative_to(path) for path in paths)]
     return [
         {"path": _shown(file.as_posix()), "bytes": file.stat().st_size, "sha256": digest.of_file(file)}
         for file in files

@@ -58,7 +58,7 @@ def members_of(record: Record) -> list[Record]:
     listed = record.tags.get(_MEMBERS, "").split()
     if not listed:
         return [record]
-    found = [records.find(run_id, record.name) for run_id in listed]
+    found = [records.find(run_id, experiment_name="") for run_id in listed]
     return sorted(found, key=lambda member: (int(member.params.get("train.seed", 0)), member.id))
 
 

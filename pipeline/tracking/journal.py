@@ -14,57 +14,25 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO, final
 
 from pipeline import digest, project
+from pipeline.tracking.sent import ARTIFACTS as ARTIFACTS
+from pipeline.tracking.sent import ENTRIES as ENTRIES
+from pipeline.tracking.sent import LANES, Phase, Sent
+from pipeline.tracking.sent import SYSTEM as SYSTEM
 
 Entry = dict[str, Any]
 """An entry of a lane: `kind` and `time` (milliseconds since 1970), and what its kind says."""
 
-ENTRIES, SYSTEM, ARTIFACTS = "entries", "system", "artifacts"
-LANES = (ENTRIES, SYSTEM, ARTIFACTS)
 _SENT, _PHASE, _KEPT = "sent.json", "phase.json", "kept"
 _WRITER, _SENDER = "writer.lock", "sender.lock"
 _GONE = ".gone-"
 _TAIL = 1 << 16  # bytes; the entry that ends a run is much shorter
 _TRIES, _SECONDS_BETWEEN = 20, 0.05
-
-
-@dataclass
-class Sent:
-    """How far a journal is sent; saved after each request.
-
-    Attributes:
-        run: the id of the MLflow run; None before it is found or created.
-        started: when that run began, in milliseconds since 1970.
-        offsets: bytes of each lane that MLflow has.
-        lost: what MLflow refused, or what was gone, by kind.
-        doubtful: a request to create the run was not answered, so a second run may have come of it.
-    """
-
-    run: str | None = None
-    experiment: str | None = None
-    started: int = 0
-    offsets: dict[str, int] = field(default_factory=lambda: dict.fromkeys(LANES, 0))
-    lost: dict[str, int] = field(default_factory=dict)
-    doubtful: bool = False
-
-
-@dataclass
-class Phase:
-    """What the sender of a run is doing.
-
-    Attributes:
-        name: `starting`, `asking` (MLflow, for the first time), `open` (it has the run), `away` or `refused`.
-        text: why, for the last two.
-        patience: seconds that the request under way may take, if more than others.
-    """
-
-    name: str = "starting"
-    text: str = ""
-    patience: float = 0
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # made once: `dumps` makes one a call
 
 
 @final
@@ -91,7 +59,7 @@ class Journal:
         Raises:
             OSError: the disk is full.
         """
-        line = json.dumps({"time": now(), **entry}, ensure_ascii=False, separators=(",", ":")) + "\n"
+        line = _encode({"time": now(), **entry}) + "\n"
         if lane not in self._files:
             self._files[lane] = _opened(self.file(lane))
         rest = line.encode()

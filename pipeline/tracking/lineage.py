@@ -87,14 +87,15 @@ def capture(params: Params, inputs: Mapping[str, str], device: str) -> dict[str,
         device: what it is computed on, in words.
     """
     found = repository()
-    changed = changes.since(found["commit"]) if found else None
+    rows = params.evaluate.publish_texts == "mlflow"
+    changed = changes.since(found["commit"], rows=rows) if found else None
     facts = {
         "stage": os.environ.get("DVC_STAGE"),
         "git": found or None,
         "dvc": {"experiment": os.environ.get("DVC_EXP_NAME"), "baseline": os.environ.get("DVC_EXP_BASELINE_REV")},
         "changed": changed.paths if changed else (),
         "left_out": [vars(file) for file in changed.left_out] if changed else (),
-        "kept_nowhere": changes.kept_nowhere(dag.sources()) if found else (),
+        "kept_nowhere": changes.kept_nowhere(dag.sources(), changed.left_out) if changed else (),
         "inputs": dict(inputs),
         "params": params.model_dump(mode="json"),
         "device": device,

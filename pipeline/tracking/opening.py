@@ -7,7 +7,8 @@ from mlflow import MlflowClient, entities
 
 from pipeline import project
 from pipeline.tracking import records, store, values
-from pipeline.tracking.journal import Entry, Journal, Sent
+from pipeline.tracking.journal import Entry, Journal
+from pipeline.tracking.sent import Sent
 from pipeline.tracking.tag_names import CHANGED, ERROR, EVALUATED, INPUT, JOURNAL, MODEL_DIGEST, OUTPUT, PARENT
 
 _CHILD_OF = "mlflow.parentRunId"

@@ -15,7 +15,8 @@ from pipeline import environment
 from pipeline.errors import UserError
 from pipeline.tracking import journal as journals
 from pipeline.tracking import store
-from pipeline.tracking.journal import Journal, Phase
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.sent import Phase
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,7 +11,8 @@ from typing import final
 
 import pipeline
 from pipeline.errors import UserError
-from pipeline.tracking.journal import Journal, Phase
+from pipeline.tracking.journal import Journal
+from pipeline.tracking.sent import Phase
 from pipeline.tracking.values import without_secrets
 
 _IMPORT_SECONDS, _ANSWER_SECONDS = 60.0, 10.0

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from urllib.parse import quote
 
 # Limits of MLflow 3's databases (mlflow/utils/validation.py), in characters. Beyond them it cuts with only a warning.
@@ -41,6 +42,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+@cache  # a training asks for the same few names at each of its steps
 def key(name: str) -> str:
     """The name with what MLflow refuses in keys replaced: letters, digits and ``_-. :/`` stay, and no empty parts."""
     parts = _NOT_IN_KEYS.sub("_", name).split("/")

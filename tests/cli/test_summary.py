@@ -1,6 +1,7 @@
 """`reprise summary`: the numbers of reports/evaluation.json, and commands that work in the reader's shell."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pipeline import project
+from pipeline import digest, project
 from pipeline.cli.summary import command
 from pipeline.errors import UserError
+from pipeline.tracking import run_map
 from tests.conftest import REPOSITORY
 
 LABELLED = "words [bold] & trees"
@@ -126,3 +128,40 @@ def test_it_waits_for_no_torch() -> None:
     code = f"import sys, pipeline.cli.summary; print([name for name in {heavy} if name in sys.modules])"
     answer = subprocess.run((sys.executable, "-c", code), cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_names_the_run_of_the_model_if_it_is_known_here(evaluated: Path) -> None:
+    assert "run " not in shown()
+    project.BEST_MODEL.mkdir(parents=True)
+    (project.BEST_MODEL / "model.safetensors").write_bytes(b"weights")
+    assert "run " not in shown()
+    model_digest = digest.of_folder(project.BEST_MODEL)
+    run_map.remember(model_digest, journal="0" * 32, name="lr 0.003 bs 64")
+    assert "run " not in shown(), "MLflow does not have it yet"
+    run_map.remember(model_digest, run="abc")
+    assert "run         abc (lr 0.003 bs 64)" in shown()
+
+
+def test_loads_no_mlflow(evaluated: Path) -> None:
+    code = "import sys, pipeline.cli.summary; sys.exit('mlflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, check=True)
+
+
+def test_lists_failed_tasks_of_the_queue_with_the_command_that_queues_them_again(evaluated: Path) -> None:
+    def git(*command: str) -> str:
+        who = ("-c", "user.name=t", "-c", "user.email=t@t")
+        return subprocess.run(("git", *who, *command), check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    Path("params.yaml").write_text("train:\n  seed: 1\n  max_steps: null\n")
+    git("add", "params.yaml")
+    git("commit", "-qm", "base")
+    base = git("rev-parse", "HEAD")
+    assert "queue" not in shown()
+    Path("params.yaml").write_text("train:\n  seed: 2\n  max_steps:\n")
+    # As DVC stashes a task (dvc/repo/experiments/stash.py): its second parent is the index.
+    tree = git("rev-parse", f"{git('stash', 'create')}^{{tree}}")
+    commit = git("commit-tree", tree, "-p", base, "-p", base, "-m", f"dvc-exp:{base}:{base}:dry-fig")
+    message = f"commit: dvc-exp:{base}:{base}:dry-fig"
+    git("update-ref", "--create-reflog", "-m", message, "refs/exps/celery/failed", commit)
+    assert f"{commit[:7]}     dvc exp run --queue -n dry-fig -S train.seed=2\n" in shown()

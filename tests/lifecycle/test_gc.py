@@ -78,13 +78,11 @@ def test_what_is_freed_and_what_still_comes_back(made: Traced, folder: Path):
     assert not (made.home / "mlartifacts" / worst.id / "artifacts").exists()
     with pytest.raises(UserError, match="There is no run"):
         records.find(worst.id, "reprise")
-    assert gc.plan(Keep((), 1), at(0.4), []).cached == ()
 
-    for record in (first, best, last):
-        tree = checkout.check_out(record, folder / record.name)
-        assert tree.missing == ()
-        assert "Stage 'train' is cached" in traced.dvc("repro", folder=tree.folder)
-        assert digest.of_folder(tree.folder / "models/best") == record.tags[records.MODEL_DIGEST]
+    tree = checkout.check_out(best, folder / "there")
+    assert tree.missing == ()
+    assert "Stage 'train' is cached" in traced.dvc("repro", folder=tree.folder)
+    assert digest.of_folder(tree.folder / "models/best") == best.tags[records.MODEL_DIGEST]
 
 
 def test_a_run_that_counts_looks_loses_its_files_and_keeps_its_tags(made: Traced):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from tests.services import servers
 from tests.services.conftest import Bucket
@@ -92,6 +93,26 @@ def test_only_who_logs_in_is_answered(deployed: Server, bucket: Bucket, monkeypa
     assert [item.path for item in client.list_artifacts(run.run_id)] == ["note.txt"]
     kept = boto3.client("s3").list_objects_v2(Bucket=bucket.name)["Contents"]
     assert [item["Key"] for item in kept if item["Key"].endswith("note.txt")], "the artifact is in the bucket"
+
+
+def test_a_user_reads_and_changes_only_what_is_theirs(deployed: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", ADMIN)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+    experiment = MlflowClient(deployed.address).create_experiment("of-the-administrator")
+    # As deploy/README.md has it; in a process of its own, as it imports the whole server.
+    create = "import sys; from mlflow.server import get_app_client; "
+    create += "get_app_client('basic-auth', sys.argv[1]).create_user(*sys.argv[2:])"
+    subprocess.run([sys.executable, "-c", create, deployed.address, "ci", "A-LONG-PASSWORD"], check=True)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ci")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "A-LONG-PASSWORD")
+    client = MlflowClient(deployed.address)
+    assert client.get_experiment(experiment).name == "of-the-administrator"
+    with pytest.raises(MlflowException, match=r"403|[Pp]ermission"):
+        client.create_run(experiment)
+    client.create_run(client.create_experiment("of-ci"))
+    client.create_registered_model("of-ci")
+    client.create_model_version("of-ci", "s3://nowhere/model")
+    client.set_registered_model_alias("of-ci", "champion", "1")
 
 
 def test_a_server_without_a_password_does_not_start(database: str, bucket: Bucket, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.stages import test_pipeline
 from tests.stages.test_pipeline import copy, run, trained
 
 __all__ = ["copy", "trained"]
+pytestmark = pytest.mark.slow
 
 WORKSPACE = ("params.yaml", "dvc.lock", "models/best", "metrics", "reports", "data/prepared")
 

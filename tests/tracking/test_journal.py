@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.tracking import journal as journals
-from pipeline.tracking.journal import ARTIFACTS, ENTRIES, Journal, Sent
+from pipeline.tracking.journal import ARTIFACTS, ENTRIES, Journal
+from pipeline.tracking.sent import Sent
 from tests.conftest import REPOSITORY
 
 
