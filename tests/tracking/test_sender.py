@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 
 import psutil
@@ -123,7 +124,7 @@ def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseWSGIServ
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import starlette.middleware.wsgi  # noqa: F401  (the server does, at a search of runs, and it warns of itself)
+        import_module("starlette.middleware.wsgi")  # the server does, at a search of runs, and it warns of itself
     monkeypatch.setenv(mlflow_server.BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{home / 'mlflow.db'}")
     monkeypatch.setenv(mlflow_server.ARTIFACT_ROOT_ENV_VAR, str(home / "kept"))
     monkeypatch.setattr(handlers, "_tracking_store", None)
