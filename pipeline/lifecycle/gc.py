@@ -174,10 +174,10 @@ def _other_trees() -> Iterator[Path]:
 def _used(runs: Sequence[Old], cache: Path) -> Iterator[str]:
     """DVC's hashes of what kept runs, other worktrees, experiments without a freed run and other runs use or made."""
     freed = [old.record for old in runs if old.reason is None]
-    ours = {old.record.id for old in runs}
+    freed_ids, ours = {record.id for record in freed}, {old.record.id for old in runs}
     pipeline = (project.home() / dag.FILE).read_text(encoding="utf-8")
     for record in old_runs.everywhere():
-        if record.id in {gone.id for gone in freed}:
+        if record.id in freed_ids:
             continue
         made = {value for name, value in record.tags.items() if name.startswith(OUTPUT)}
         yield from made
