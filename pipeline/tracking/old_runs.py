@@ -3,9 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient, entities
@@ -125,11 +126,16 @@ def remove(olds: Sequence[Old]) -> None:
 
 
 def _runs(client: MlflowClient, experiments: list[str]) -> Iterator[entities.Run]:
+    yield from _all(lambda token: client.search_runs(experiments, max_results=_PAGE, page_token=token))
+
+
+def _all(page: Callable[[str | None], Any]) -> Iterator[Any]:
+    """What a search finds, page by page."""
     token = None
     while True:
-        page = client.search_runs(experiments, max_results=_PAGE, page_token=token)
-        yield from page
-        token = page.token
+        found = page(token)
+        yield from found
+        token = found.token
         if not token:
             return
 
@@ -177,9 +183,12 @@ def _score(client: MlflowClient, run: entities.Run, metric: str) -> float | None
 def _registered(client: MlflowClient) -> dict[str, str]:
     """Of runs that a registered version was made from: which."""
     found: dict[str, str] = {}
-    for model in client.search_registered_models(max_results=_MODELS):
+    for model in _all(lambda token: client.search_registered_models(max_results=_PAGE, page_token=token)):
         names = {str(version): alias for alias, version in model.aliases.items()}
-        for version in client.search_model_versions(f"name = '{model.name}'"):
+        where = f'name = "{model.name}"'
+        for version in _all(
+            lambda token: client.search_model_versions(where, max_results=_PAGE, page_token=token)  # noqa: B023
+        ):
             alias = f", {names[str(version.version)]}" if str(version.version) in names else ""
             for run_id in filter(None, (version.run_id, version.tags.get("reprise.run"))):
                 found[run_id] = f"registered as {version.name}/{version.version}{alias}"

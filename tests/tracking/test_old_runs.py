@@ -77,6 +77,22 @@ def test_what_is_registered_running_in_use_or_unknown_is_kept(client: MlflowClie
     }
 
 
+def test_all_registered_runs_are_kept_however_many_there_are_and_whatever_they_are_called(
+    client: MlflowClient, experiment: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(old_runs, "_PAGE", 1)
+    runs = [run(client, experiment, 0.1) for _ in range(3)]
+    for name, run_id in zip(("ann's", "ann's", "other"), runs, strict=True):
+        if name not in {model.name for model in client.search_registered_models()}:
+            client.create_registered_model(name)
+        client.create_model_version(name, "file:///x", run_id=run_id)
+    assert reasons(0) == {
+        runs[0]: "registered as ann's/1",
+        runs[1]: "registered as ann's/2",
+        runs[2]: "registered as other/1",
+    }
+
+
 def test_families_stay_together(client: MlflowClient, experiment: str):
     parent = run(client, experiment, 0.2)
     good, bad = (run(client, experiment, score, **{"mlflow.parentRunId": parent}) for score in (0.9, 0.1))
