@@ -16,7 +16,8 @@ from pipeline.tracking.registry import COMMIT, RUN, TEST_SET, Registry, Version
 
 _MODEL = "model"
 _CARD = "report/model_card.md"
-_ANSWERS = "report/examples/test.parquet"
+ANSWERS = "report/examples/test.parquet"
+"""Where a run has its answers to its own test rows."""
 
 
 def register(called: str, params: Params, name: str | None = None) -> tuple[Version, bool]:
@@ -66,8 +67,13 @@ def digest_of_model(record: Record) -> str:
 
 def evaluated(record: Record, folder: Path) -> Examples | None:
     """What the run's model answered to its test rows; None if it was not evaluated."""
-    path = record.fetch(_ANSWERS, folder / record.id)
-    return None if path is None else examples.read(path)
+    return answers_of(record, folder, ANSWERS)
+
+
+def answers_of(record: Record, folder: Path, path: str) -> Examples | None:
+    """The answers in an artifact of a run; None if it has none of that name."""
+    found = record.fetch(path, folder / record.id)
+    return None if found is None else examples.read(found)
 
 
 @contextmanager
