@@ -35,8 +35,8 @@ def check(splits: Mapping[str, pa.Table], params: Params) -> None:
     columns = raw_columns(params.evaluate)
     if params.evaluate.publish_texts != "mlflow" and (texts := set(columns) & set(params.data.text_column_names)):
         raise UserError(
-            f"{_KEY}: '{min(texts)}' is a text column: its texts would be the names of groups, which MLflow "
-            "gets.\nName another column, or allow it: evaluate.publish_texts: mlflow"
+            f"{_KEY}: '{min(texts)}' is a text column: its texts would be the names of groups, which MLflow gets."
+            "\nName another column, or allow it: evaluate.publish_texts: mlflow"
         )
     for table in splits.values():
         for name in columns:
