@@ -268,6 +268,13 @@ def test_another_gate_since_then_is_refused(decided: Path, params: Params) -> No
         promote(None, params.model_copy(update={"promotion": NON_INFERIOR}), decided)
 
 
+def test_another_registered_model_is_refused(decided: Path, params: Params) -> None:
+    """One without a champion is easily passed, and is none of those that serve."""
+    tracking = params.tracking.model_copy(update={"registered_model_name": "other"})
+    with pytest.raises(UserError, match="was decided for 'reprise', and params.yaml names 'other'"):
+        promote(None, params.model_copy(update={"tracking": tracking}), decided)
+
+
 def test_another_model_since_then_is_refused(client: MlflowClient, decided: Path, worse: str, params: Params) -> None:
     with pytest.raises(UserError, match="model of worse is not the one"):
         promote("worse", params, decided)
