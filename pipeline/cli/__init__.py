@@ -31,7 +31,7 @@ COMMANDS = {
     "promote": "Make a model champion, if the gate lets it pass.",
     "rollback": "Make the champion before this one champion again.",
     "history": "Show how the champions came and went.",
-    "retrain": "Train again if anything changed, judge it, and propose the results on a branch.",
+    "retrain": "Train again if anything changed, judge it, propose the results.",
     "checkout": "Put a run's code, params and data into a folder of their own.",
     "verify": "Train a run again, and say whether the model is the same.",
     "sync": "Send to MLflow what it did not take while the runs went on.",

@@ -102,7 +102,7 @@ def _differences(comparison: Mapping[str, Any], found: Mapping[str, Any]) -> Tab
         )
     said = "smallest: the difference that so many rows show four times out of five"
     if comparison["with_seeds"]:
-        said += "\nThe intervals count in the chance of the seeds."
+        said += "\nIntervals count in the chance of the seeds; groups and rows: the first seeds"
     table.caption, table.caption_justify = Text(said, "dim"), "left"
     return table
 

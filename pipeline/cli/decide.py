@@ -53,7 +53,8 @@ def show(decision: "Decision") -> None:
     against = f"version {decision.champion}" if decision.champion else "none yet"
     console.print(
         f"{decision.registered_model}: {decision.run_name} against the champion ({against}), "
-        f"{decision.rows:,} test rows, look {decision.looks} at them"
+        f"{decision.rows:,} test rows, look {decision.looks} at them",
+        soft_wrap=True,
     )
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("rule", "outcome", "reason"):

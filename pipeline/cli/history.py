@@ -54,13 +54,13 @@ def _write_csv(state: "State") -> None:
 
 def _show(state: "State") -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("", "when", "what", "version", "before", "who", "commit", "evidence"):
+    for name in ("", "when (UTC)", "what", "version", "before", "who", "commit", "evidence"):
         table.add_column(name, overflow="fold")
     for event in state.events:
         evidence = [event.verdict or "", (event.decision or "")[:_DIGITS], event.ci_run or "", event.reason or ""]
         table.add_row(
             str(event.number),
-            event.when.replace("+00:00", "Z"),
+            event.when[:16].replace("T", " "),
             event.kind,
             event.version,
             event.before or "–",

@@ -12,7 +12,7 @@ from pipeline import digest, project, tasks
 from pipeline.errors import UserError
 from pipeline.evaluation import examples
 from pipeline.evaluation.examples import Examples, keys_of
-from pipeline.lifecycle.register import ANSWERS, answers_of
+from pipeline.lifecycle.register import evaluated
 from pipeline.params import Params
 from pipeline.tracking import history, records
 from pipeline.tracking.registry import Registry, Version
@@ -31,13 +31,14 @@ def of_champion(registry: Registry, champion: Version, candidate: Examples, para
         record = records.find(champion.run, params.tracking.experiment_name)
     except UserError:  # the run is gone, as after a cleaning up
         return _asked_again(registry, champion, candidate, params)
-    path = ANSWERS if champion.test_set == candidate.digest else f"{_ASKED}/{candidate.digest}.parquet"
-    kept = answers_of(record, folder, path)
-    if kept is not None and kept.digest == candidate.digest:
-        return kept
+    if (own := evaluated(record, folder, candidate.digest)) is not None:
+        return own
+    name = f"{candidate.digest}.parquet"
+    if (kept := record.fetch(f"{_ASKED}/{name}", folder / record.id)) is not None:
+        return examples.read(kept)
     asked = _asked_again(registry, champion, candidate, params)
-    examples.write(folder / f"{candidate.digest}.parquet", params.task, asked)
-    registry.keep(champion.run, folder / f"{candidate.digest}.parquet", _ASKED)
+    examples.write(folder / name, params.task, asked)
+    registry.keep(record.id, folder / name, _ASKED)
     return asked
 
 

@@ -91,7 +91,9 @@ def check_out(record: Record, into: Path) -> Tree:
         _write_params(record, folder)
         _write_lock(record, folder, found["stage"] or "train")
         dvc.share(project.home(), folder)
-        missing = [f"{file['path']}: its change was not recorded, as {file['reason']}" for file in found["left_out"]]
+        known = {f"{found['git']['folder']}{file['path']}" for file in found["kept_nowhere"]}
+        unknown = [file for file in found["left_out"] if file["path"] not in known]
+        missing = [f"{file['path']}: its change was not recorded, as {file['reason']}" for file in unknown]
         missing += [*dvc.bring(folder), *_bring_unkept(found["kept_nowhere"], folder)]
     except BaseException:
         remove(into)

@@ -128,7 +128,7 @@ def test_rows(record: Record, folder: Path) -> Examples:
     if found is None:
         raise UserError(
             f"The run {record.name} ({record.id}) has no answers to test rows: it was not evaluated, or before this "
-            "version.\nEvaluate it: dvc repro"
+            "version.\nEvaluate it: dvc repro; or send what MLflow has not got yet: reprise sync"
         )
     return found
 

@@ -4,8 +4,8 @@ A rule is held only if a one-sided bound says so, so noise passes nothing:
 
 - a floor: the lower bound of the score is not below it;
 - the score that decides: the lower bound of the gain over the champion is above zero, and of accuracy McNemar's test
-  agrees, which is exact where few rows differ; or, if non-inferiority is enough, above minus the margin, and counted
-  against the best of all champions on these rows, or else each champion could be a margin worse than the one before;
+  agrees, which is right where few rows differ, too; or, if non-inferiority is enough, above minus the margin, and
+  counted against the best of all champions on these rows, or else each could be a margin worse than the one before;
 - a guarded score or slice: the lower bound of its gain over the champion is above minus its margin. So many bounds
   hold together with the confidence of one, after Holm, "A Simple Sequentially Rejective Multiple Test Procedure",
   Scandinavian Journal of Statistics 6 (1979), pages 65-70.

@@ -155,17 +155,21 @@ def _cache(runs: Sequence[Old], cache: Path) -> tuple[tuple[Path, ...], tuple[st
 
 
 def _gc(revision: str) -> tuple[str, ...]:
-    """DVC's command: keep what the working trees, all commits and the kept runs use."""
-    listed = (git.text("worktree", "list", "--porcelain") or "").splitlines()
+    """DVC's command: keep what the working tree and all commits use, and what the revision names."""
+    return ("gc", "--workspace", "--all-commits", "--rev", revision)
+
+
+def _other_trees() -> Iterator[Path]:
+    """The project in git's other worktrees, such as those of `reprise checkout`, which share the cache."""
     below = git.text("rev-parse", "--show-prefix") or ""
-    trees = [Path(line.removeprefix("worktree "), below) for line in listed if line.startswith("worktree ")]
-    others = [str(tree) for tree in trees if tree.resolve() != project.home() and (tree / ".dvc").is_dir()]
-    scopes = ("gc", "--workspace", "--all-commits", "--rev", revision)
-    return (*scopes, "--projects", *others) if others else scopes
+    for line in (git.text("worktree", "list", "--porcelain") or "").splitlines():
+        tree = Path(line.removeprefix("worktree "), below)
+        if line.startswith("worktree ") and tree.is_dir() and tree.resolve() != project.home():
+            yield tree
 
 
 def _used(runs: Sequence[Old]) -> Iterator[str]:
-    """DVC's hashes of what kept runs, experiments without a freed run, and runs of other experiments use or made."""
+    """DVC's hashes of what kept runs, other worktrees, experiments without a freed run and other runs use or made."""
     freed = [old.record for old in runs if old.reason is None]
     yield from old_runs.output_hashes(without={record.id for record in freed})
     pipeline = (project.home() / dag.FILE).read_text(encoding="utf-8")
@@ -174,6 +178,9 @@ def _used(runs: Sequence[Old]) -> Iterator[str]:
         lock = (old.record.read(lineage.LOCK) or b"").decode()
         yield from _hashes(dag.without_results(lock, pipeline, "train").encode())
         yield from _hashes(old.record.read(lineage.PATCH) or b"")
+    for tree in _other_trees():
+        for file in (tree / dag.LOCK, *tree.rglob("*.dvc")):
+            yield from _hashes(file.read_bytes() if file.is_file() else b"")
     gone = {record.tags.get("reprise.dvc.experiment") for record in freed}
     for commit, name in git.experiments():
         for path in git.names("ls-tree", "-r", "-z", "--name-only", commit) or () if name not in gone else ():

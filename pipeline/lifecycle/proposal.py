@@ -21,9 +21,7 @@ _OUTCOME, _FILES = "outcome.json", "files"
 REPORT, COMMENT, TITLE = "report.md", "comment.md", "title.txt"
 
 # What a retraining may change in git. The folder may come from another machine: nothing else is taken from it.
-_PROPOSED = re.compile(
-    r"params\.yaml|dvc\.lock|metrics/[\w-]+\.json|data/(raw|models)/([\w .@+-]+/)*[\w .@+-]+(\.dvc|/\.gitignore)"
-)
+_PROPOSED = re.compile(r"params\.yaml|dvc\.lock|metrics/[\w-]+\.json|data/(raw|models)/([\w .@+-]+/)*[\w .@+-]+\.dvc")
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Outcome:
 def gather(outcome: Outcome, report: str, folder: Path) -> None:
     """Write the outcome with the files to propose, the report and its figures into a folder, which is emptied first."""
     shutil.rmtree(folder, ignore_errors=True)
-    for path in (project.PARAMS, dag.LOCK, *sorted(Path("metrics").glob("*.json")), *_data_files()):
+    for path in (project.PARAMS, dag.LOCK, *sorted(Path("metrics").glob("*.json")), *dvc_commands.pointers()):
         if path.is_file() and _PROPOSED.fullmatch(path.as_posix()):
             (folder / _FILES / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, folder / _FILES / path)
@@ -135,11 +133,6 @@ def check_committed() -> None:
             f"These files are changed, but not committed: {', '.join(changed[:5])}{' ...' if changed[5:] else ''}\n"
             "Results that they led to cannot be proposed without them. Commit them first, or: --no-push"
         )
-
-
-def _data_files() -> list[Path]:
-    pointers = dvc_commands.pointers()
-    return [*pointers, *sorted({pointer.parent / ".gitignore" for pointer in pointers})]
 
 
 def _tree(base: str, files: Path) -> str:

@@ -10,14 +10,13 @@ from pipeline.errors import UserError
 from pipeline.evaluation import examples
 from pipeline.evaluation.examples import Examples
 from pipeline.params import Params
-from pipeline.tracking import records
+from pipeline.tracking import evaluations, records
 from pipeline.tracking.records import Record
 from pipeline.tracking.registry import COMMIT, RUN, TEST_SET, Registry, Version
 
 _MODEL = "model"
 _CARD = "report/model_card.md"
-ANSWERS = "report/examples/test.parquet"
-"""Where a run has its answers to its own test rows."""
+_ANSWERS = "report/examples/test.parquet"
 
 
 def register(called: str, params: Params, name: str | None = None) -> tuple[Version, bool]:
@@ -43,7 +42,7 @@ def register(called: str, params: Params, name: str | None = None) -> tuple[Vers
 
     with scratch() as folder:
         answers = evaluated(record, folder)
-        card = record.read(_CARD)
+        card = next((read for found in evaluations.of(record) if (read := found.read(_CARD)) is not None), None)
         readme = None if card is None else card.decode()
         tags = {RUN: record.id, records.MODEL_DIGEST: model_digest}
         tags |= {COMMIT: record.tags[COMMIT]} if COMMIT in record.tags else {}
@@ -65,15 +64,20 @@ def digest_of_model(record: Record) -> str:
     return found
 
 
-def evaluated(record: Record, folder: Path) -> Examples | None:
-    """What the run's model answered to its test rows; None if it was not evaluated."""
-    return answers_of(record, folder, ANSWERS)
+def evaluated(record: Record, folder: Path, test_set: str | None = None) -> Examples | None:
+    """What the run's model answered to test rows, in its newest evaluation; None if it was not evaluated.
 
-
-def answers_of(record: Record, folder: Path, path: str) -> Examples | None:
-    """The answers in an artifact of a run; None if it has none of that name."""
-    found = record.fetch(path, folder / record.id)
-    return None if found is None else examples.read(found)
+    Args:
+        test_set: on these rows alone (`Examples.digest`).
+    """
+    for evaluation in evaluations.of(record):
+        path = evaluation.fetch(_ANSWERS, folder / evaluation.id)
+        if path is None:
+            continue
+        found = examples.read(path)
+        if test_set in (None, found.digest):
+            return found
+    return None
 
 
 @contextmanager

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PASSED = "passed"
 DECISION = project.EVALUATION_METRICS.with_name("decision.json")
+_NO_REMOTE = "No DVC remote is configured: nobody else can fetch these results; only MLflow may have the model."
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,6 @@ def _made(request: Request, remote: bool, say: Callable[[str], None]) -> bool:
         return False
     dvc_commands.repro(remote)
     return True
-
-
-_NO_REMOTE = "No DVC remote is configured: nobody else can fetch these results; only MLflow may have the model."
 
 
 def _judged(params: Params, notes: Sequence[str], say: Callable[[str], None]) -> tuple[Outcome, str]:

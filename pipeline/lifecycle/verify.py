@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pipeline.tracking.records import Record
 
 _RESULTS = "report/evaluation.json"
 _PARENT = "mlflow.parentRunId"
+_STDERR = 2  # what is asked for goes to the other one
 # What of the machine changes the last bits of a sum.
 _OF_MACHINE = {"cpu": "processor", "cores": "cores", "gpus": "GPUs"}
 
@@ -120,7 +120,7 @@ def _reproduce(tree: Tree, python: Path) -> None:
     # Each stage is started as `python`, which has to be this one.
     variables = kept | {"PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}", "DVC_NO_ANALYTICS": "1"}
     command = (str(python), "-m", "dvc", "repro", "--force", "--no-run-cache")
-    done = subprocess.run(command, cwd=tree.folder, env=variables, stdout=sys.stderr)
+    done = subprocess.run(command, cwd=tree.folder, env=variables, stdout=_STDERR)
     if done.returncode:
         raise UserError(
             f"The run does not train again: dvc repro ended with {done.returncode}; what it said stands above.\n"

@@ -80,7 +80,8 @@ class _index:  # noqa: N801
         copy = Path(self._folder.name) / "index"
         original = Path(git.text("rev-parse", "--git-path", "index") or "")
         if original.is_file():
-            shutil.copy(original, copy)
+            # With its time: git looks closer at files that were written in the same second.
+            shutil.copy2(original, copy)
         variables = {"GIT_INDEX_FILE": str(copy)}
         # Only the intent to add: git reads no file for it, and writes none of its objects.
         git.output("-c", "advice.addEmbeddedRepo=false", "add", "--intent-to-add", "--", ".", environment=variables)
@@ -156,13 +157,20 @@ def _shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", errors="replace")
 
 
-def kept_nowhere(paths: Iterable[str]) -> list[dict[str, str | int]]:
-    """The files at or below the paths that neither git nor DVC keeps, with size and SHA-256.
+def kept_nowhere(paths: Iterable[str], left_out: Iterable[LeftOut] = ()) -> list[dict[str, str | int]]:
+    """The files at or below the paths whose content neither git, DVC nor the patch keeps, with size and SHA-256.
 
     No checkout can bring them back; it can only tell whether a file is the one that was used.
+
+    Args:
+        left_out: files whose changes are not in the patch.
     """
+    paths = list(paths)
+    below = git.text("rev-parse", "--show-prefix") or ""
+    changed = (Path(file.path.removeprefix(below)) for file in left_out if file.path.startswith(below))
     ignored = git.names("ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", *paths) or []
     files = [Path(name) for name in ignored if not _kept_by_dvc(Path(name))]
+    files += [file for file in changed if any(file.is_relative_to(path) for path in paths)]
     return [
         {"path": _shown(file.as_posix()), "bytes": file.stat().st_size, "sha256": digest.of_file(file)}
         for file in files

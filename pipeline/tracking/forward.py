@@ -124,12 +124,16 @@ class Forwarder:
         self._system()
         with suppress(Unreachable):
             self._artifacts()
-        tags = {name: value for name, value in {ERROR: entry.get("error"), LOST: self._lost()}.items() if value}
+        tags = {
+            name: value for name, value in {ERROR: entry.get("error"), LOST: counted(self._sent.lost)}.items() if value
+        }
         if entry.get("evaluation") and entry["status"] == "FINISHED":
             tags[EVALUATED] = self._journal.id
         listed = [entities.RunTag(name, value) for name, value in tags.items()]
         self._try(lambda client, run: opening.batch(client, run, tags=listed), {"tags": len(tags)})
         self._try(lambda client, run: client.set_terminated(run, entry["status"], entry["time"]), {"status": 1})
+        if self._sent.lost:
+            say(f"Not in MLflow, and not to be sent later: {counted(self._sent.lost)}.")
         if self._sent.doubtful:
             self._try(lambda client, run: opening.settle(client, self._journal, self._sent), {})
 
@@ -183,16 +187,13 @@ class Forwarder:
                 raise
             if not store.is_final(error):
                 raise Unreachable(store.deepest_line(error)) from error
-            if worth:
+            if worth.keys() - self._sent.lost.keys():  # the first of its kind; how many there were, the end tells
                 say(f"MLflow refused {counted(worth)}: {store.first_line(error)}")
             self._count(worth)
 
     def _count(self, worth: Mapping[str, int]) -> None:
         for kind, count in worth.items():
             self._sent.lost[kind] = self._sent.lost.get(kind, 0) + count
-
-    def _lost(self) -> str:
-        return counted(self._sent.lost)
 
     def _save(self, lane: str, offset: int, entries: int) -> None:
         self._sent.offsets[lane] = offset

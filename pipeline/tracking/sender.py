@@ -9,6 +9,8 @@ import os
 import select
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, final
 
 from pipeline import environment
@@ -32,8 +34,8 @@ class _Later(Exception):
 
 @final
 class _Sender:
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, journal: Journal, stop_measuring: Callable[[], None]) -> None:
+        self._journal, self._stop_measuring = journal, stop_measuring
         self._closing = self._others_done = False
         self._synced = 0.0
 
@@ -46,6 +48,8 @@ class _Sender:
         forwarder, failed, wait = None, 0, _FIRST_WAIT
         while True:
             closing = self._closing  # asked before the journal is read: what it said last is then in it
+            if closing:
+                self._stop_measuring()
             phase = Phase("open")
             try:
                 if forwarder is None:
@@ -79,12 +83,10 @@ class _Sender:
         from pipeline.tracking import sync
 
         self._others_done = True
-        try:
+        with suppress(_Later, store.Unreachable):
             for other in sync.sendable():
-                if other.id != self._journal.id:
+                with suppress(UserError):  # `reprise sync` tells what is wrong with it
                     sync.send(other, client, self._stop)
-        except (_Later, store.Unreachable, UserError):
-            return  # this run goes first; `reprise sync` tells what is wrong with others
 
     def _stop(self, sent: int, seconds: float) -> None:
         self._report(sent, seconds)
@@ -116,8 +118,7 @@ def main(journal_id: str, parent: int) -> None:
     journal.tell(Phase("asking"))
     with journal.sending() as there:
         if there:
-            system.watch(journal)
-            _Sender(journal).run()
+            _Sender(journal, system.Watch(journal).stop).run()
 
 
 if __name__ == "__main__":

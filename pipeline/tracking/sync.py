@@ -46,24 +46,32 @@ def sendable() -> list[Journal]:
 
 
 def send_all(left: Sequence[Journal], advance: Callable[[int], None]) -> None:
-    """Send journals, in the order of their runs.
+    """Send journals, in the order of their runs. One that MLflow refuses holds up no other.
 
     Args:
         advance: told how many entries more MLflow has.
 
     Raises:
-        UserError: MLflow does not answer, or refuses; what is left can be sent later.
+        UserError: MLflow does not answer, or refuses a run; what is left can be sent later.
     """
+    refused: list[str] = []
     with environment.changed(store.IMPATIENCE):
-        for done, journal in enumerate(left):
+        for journal in left:
             try:
                 send(journal, connected(journal), lambda sent, seconds: advance(sent))
             except store.Unreachable as error:
-                entries = sum(other.all_left() for other in left[done:])
                 raise UserError(
-                    f"MLflow at {store.shown()} does not answer as it should. ({error})\n"
-                    f"{entries:,} entries are left; nothing is lost. Send them when it does: reprise sync"
+                    f"MLflow at {store.shown()} does not answer as it should. ({error})\n{_rest(left)}"
                 ) from None
+            except UserError as error:
+                refused.append(str(error))
+    if refused:
+        raise UserError(f"{refused[0]}\n{_rest(left)}")
+
+
+def _rest(left: Sequence[Journal]) -> str:
+    entries = sum(journal.all_left() for journal in left)
+    return f"{entries:,} entries are left; nothing is lost. Send them when this is mended: reprise sync"
 
 
 def send(journal: Journal, client: MlflowClient, report: Report = lambda sent, seconds: None) -> None:

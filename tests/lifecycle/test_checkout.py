@@ -71,6 +71,18 @@ def test_what_cannot_be_had_is_said(made: Traced, folder: Path):
     assert "the project has none" in checkout.check_out(record, folder / "again").missing[-1]
 
 
+def test_changed_rows_that_the_patch_must_not_hold_are_copied_while_they_are_the_same(made: Traced, folder: Path):
+    write({"data/raw/small.csv": "smaller\n"})
+    record = made.run("first")
+    assert b"smaller" not in (record.read(lineage.PATCH) or b"")
+    tree = checkout.check_out(record, folder / "there")
+    assert tree.missing == ()
+    assert (tree.folder / "data/raw/small.csv").read_text() == "smaller\n"
+    write({"data/raw/small.csv": "other\n"})
+    (line,) = checkout.check_out(record, folder / "again").missing
+    assert line.startswith("data/raw/small.csv (8 bytes, SHA-256 ")
+
+
 def test_the_remote_gives_what_the_cache_has_not(made: Traced, folder: Path):
     # A relative address, which means another folder from within the new one.
     dvc("remote", "add", "-q", "--local", "-d", "shared", "../nested/remote")

@@ -23,7 +23,15 @@ from pipeline.params import Hardware, Params, Promotion
 from pipeline.serving.predictor import Predictor
 from pipeline.tracking import history
 from pipeline.tracking.registry import CHAMPION, Registry
-from tests.lifecycle.made import COMMIT, answered, evaluated_run, other_model, project_folder, write_test_rows
+from tests.lifecycle.made import (
+    COMMIT,
+    answered,
+    evaluated_again,
+    evaluated_run,
+    other_model,
+    project_folder,
+    write_test_rows,
+)
 from tests.serving.exported import LABELS
 
 NON_INFERIOR = Promotion(required="non-inferior", margin=0.05)
@@ -234,6 +242,23 @@ def test_rows_that_are_not_here_are_told(
     write_test_rows(seed=7)
     with pytest.raises(UserError, match="The test rows changed since reprise/1 was evaluated"):
         decide("new", params)
+
+
+def test_the_newest_evaluation_counts_and_the_champion_s_on_the_same_rows(
+    client: MlflowClient, good: str, better: str, params: Params
+) -> None:
+    promote("good", params)
+    test_rows = project.PREPARED / "test.parquet"
+    before = test_rows.read_bytes()
+    write_test_rows(seed=6)
+    evaluated_again(client, good, errors=100)
+    evaluated_again(client, better, errors=60)
+    (check,) = decide("better", params).checks
+    assert check.value == pytest.approx(40 / 400), "both answered the new rows"
+    test_rows.write_bytes(before)
+    evaluated_again(client, better, errors=70)
+    (check,) = decide("better", params).checks
+    assert check.value == pytest.approx(10 / 400), "of the champion those on the same rows, though they are older"
 
 
 # What changed since the decision

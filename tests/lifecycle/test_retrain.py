@@ -3,8 +3,10 @@
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -186,6 +188,33 @@ def test_without_a_remote_it_says_so_and_goes_on(
     assert called("--set", "train.seed=7") == 0
     assert "No DVC remote is configured" in capsys.readouterr().out
     assert "nobody else can fetch" in Path(".reprise/retrain/report.md").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_runner_that_signals_one_process_stops_the_training(
+    work: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    stage = tmp_path / "stage.sh"
+    stage.write_text(
+        f"trap 'touch {tmp_path}/saved; exit 75' INT\ntouch {tmp_path}/began\nwhile :; do sleep 0.1; done\n"
+    )
+    Path("dvc.yaml").write_text(toy.STAGES.replace("cmd: cp data/prepared data/tokenized", f"cmd: bash {stage}"))
+    toy.run(work, "git", "commit", "-qam", "a stage that takes long")
+    before = Path("params.yaml").read_bytes()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "retrain", "train", "--no-push", "--set", "train.seed=7"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "began").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(60) == 130
+    assert (tmp_path / "saved").exists(), "the stage was asked to stop, and had the time for it"
+    assert Path("params.yaml").read_bytes() == before
 
 
 def test_two_in_one_folder(work: Path) -> None:

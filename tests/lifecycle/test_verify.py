@@ -73,10 +73,9 @@ def test_what_differs_is_named_with_the_distance_of_the_scores(made: Traced):
 
 def test_a_training_that_fails_is_an_error_and_leaves_nothing(made: Traced):
     record = made.run("first")
-    failing = (
-        b"diff --git a/train.py b/train.py\n--- a/train.py\n+++ b/train.py\n@@ -1 +1 @@\n-import json\n+import jsno\n"
-    )
-    made.client.log_text(record.id, failing.decode(), lineage.PATCH)
+    change = "@@ -1,3 +1,3 @@\n-import json\n+import jsno\n from pathlib import Path\n import yaml\n"
+    failing = f"diff --git a/train.py b/train.py\n--- a/train.py\n+++ b/train.py\n{change}"
+    made.client.log_text(record.id, failing, lineage.PATCH)
     with pytest.raises(UserError, match="does not train again: dvc repro ended with 255"):
         verified(record.id)
     assert len(git("worktree", "list").splitlines()) == 1

@@ -276,8 +276,8 @@ def test_an_attempt_goes_on_where_the_one_before_was_cancelled_or_killed(forge: 
         wait_for(lambda: any(checkpoints.glob("*/step-*")), process)
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)  # as GitHub does: to this process alone
-        process.wait(7.5)
-        _, alive = psutil.wait_procs(family, timeout=2.5)
+        process.wait(300)
+        _, alive = psutil.wait_procs(family, timeout=60)
         assert not alive, "the training goes on without anybody who knows of it"
 
     def killed(process: "subprocess.Popen[str]") -> None:

@@ -1,6 +1,7 @@
 """Whatever differs from a commit comes back from the patch, byte for byte, but for what must not be kept."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,23 @@ def test_files_that_neither_git_nor_dvc_has_are_listed_with_their_digests(base: 
         "bytes": 3,
         "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
     }
+
+
+def test_a_change_of_equal_size_in_the_second_of_the_commit_is_seen(base: str) -> None:
+    """Git tells files as young as its index by their content, as their size and time may be those it remembers."""
+    time.sleep(1 - time.time() % 1)  # so that what follows is within one second
+    at = commit({"notes.txt": "one of two\n"})
+    write({"notes.txt": "two of two\n"})
+    time.sleep(1)
+    assert "notes.txt" in changes.since(at).paths
+
+
+def test_changes_of_rows_stay_out_of_the_patch_unless_they_may_be_in_it(base: str) -> None:
+    commit({"data/raw/rows.csv": "text,label\nprivate words,a\n", "data/raw/more.csv.dvc": "outs: []\n"})
+    at = git("rev-parse", "HEAD")
+    write({"data/raw/rows.csv": "text,label\nprivate words,b\n", "data/raw/more.csv.dvc": "outs: [{path: more.csv}]\n"})
+    assert b"private words" in changes.since(at).patch
+    kept = changes.since(at, rows=False)
+    assert b"private words" not in kept.patch
+    assert b"more.csv" in kept.patch
+    assert [(found.path, found.reason[:13]) for found in kept.left_out] == [("data/raw/rows.csv", "it holds rows")]

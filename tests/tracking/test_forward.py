@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.tracking import journal as journals
 from pipeline.tracking import store, sync
 from pipeline.tracking.forward import POINTS, Forwarder, batches
-from pipeline.tracking.journal import SYSTEM, Journal
+from pipeline.tracking.journal import ARTIFACTS, SYSTEM, Journal
 from pipeline.tracking.run import Run
 from tests.tracking.runs import DIGEST, InProcess, begun, points, stored
 
@@ -133,24 +133,26 @@ def test_a_store_of_artifacts_that_is_away_holds_up_no_metric(
     def away(self: MlflowClient, *values: object) -> None:
         raise ConnectionError("no route")
 
+    artifacts = journals.of(unsent.id).left(ARTIFACTS)
     with monkeypatch.context() as broken:
         broken.setattr(MlflowClient, "log_artifact", away)
         with pytest.raises(store.Unreachable, match="no route"):
             forward(client, unsent)
     assert stored(client, unsent).info.status == "FINISHED"
-    assert journals.of(unsent.id).all_left() == 1
+    assert journals.of(unsent.id).all_left() == artifacts > 0
     forward(client, unsent)
-    assert [item.path for item in client.list_artifacts(stored(client, unsent).info.run_id)] == ["params.yaml"]
+    assert "params.yaml" in [item.path for item in client.list_artifacts(stored(client, unsent).info.run_id)]
 
 
 def test_an_artifact_that_is_another_one_now_is_told_of_and_not_sent(
     client: MlflowClient, unsent: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    artifacts = journals.of(unsent.id).left(ARTIFACTS)
     shutil.rmtree(journals.of(unsent.id).folder / "kept")
     (journals.of(unsent.id).folder / "params.yaml").write_text("of another run")
     forward(client, unsent)
     assert "params.yaml is another one now" in capsys.readouterr().err
-    assert stored(client, unsent).data.tags["reprise.lost"] == "1 artifacts"
+    assert stored(client, unsent).data.tags["reprise.lost"] == f"{artifacts} artifacts"
     assert client.list_artifacts(stored(client, unsent).info.run_id) == []
 
 

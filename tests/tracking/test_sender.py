@@ -7,8 +7,9 @@ import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 
 import psutil
@@ -32,12 +33,20 @@ def wait_for(condition: object, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
+def is_(client: MlflowClient, run: Run, status: str) -> bool:
+    """Whether MLflow has the run with this status by now: a busy machine may take longer than a run waits for it."""
+    try:
+        return stored(client, run).info.status == status
+    except AssertionError:
+        return False
+
+
 def test_a_run_is_sent_while_it_goes_on_with_what_the_machine_does(
     client: MlflowClient, home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
     with begun() as run:
-        assert stored(client, run).info.status == "RUNNING"
+        wait_for(lambda: is_(client, run, "RUNNING"))
         run.metrics(1, {"train/loss": 1.0})
         wait_for(lambda: points(client, run, "train/loss") and points(client, run, "system/cpu_utilization_percentage"))
         run.metrics(2, {"train/loss": 0.5})
@@ -57,6 +66,7 @@ def test_a_database_that_fails_in_mid_run_loses_nothing(
 
     said = ""
     with begun() as run:
+        wait_for(lambda: is_(client, run, "RUNNING"))
         rename("metrics", "gone")
         run.metrics(1, {"train/loss": 0.9, "train/learning_rate": 0.1})
         while "no such table: metrics" not in said:
@@ -88,6 +98,7 @@ with Run.start(Params(), inputs={}, device="cpu") as run:
         return (step, 1.0) in points(client, run, "train/loss")
 
     run = Run(journal.of(program.stdout.readline().strip()), log_model=False)
+    wait_for(lambda: is_(client, run, "RUNNING"))
     (first,) = senders()
     first.kill()
     program.stdin.write("\n")
@@ -101,7 +112,7 @@ with Run.start(Params(), inputs={}, device="cpu") as run:
     assert stored(client, run).info.status == "RUNNING"
     # The next run closes it, and goes on meanwhile.
     with begun():
-        wait_for(lambda: stored(client, run).info.status == "KILLED")
+        wait_for(lambda: is_(client, run, "KILLED"))
     assert journal.pending() == []
 
 
@@ -113,7 +124,7 @@ def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseWSGIServ
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import starlette.middleware.wsgi  # noqa: F401  (the server does, at a search of runs, and it warns of itself)
+        import_module("starlette.middleware.wsgi")  # the server does, at a search of runs, and it warns of itself
     monkeypatch.setenv(mlflow_server.BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{home / 'mlflow.db'}")
     monkeypatch.setenv(mlflow_server.ARTIFACT_ROOT_ENV_VAR, str(home / "kept"))
     monkeypatch.setattr(handlers, "_tracking_store", None)
@@ -177,6 +188,23 @@ def test_a_server_that_never_answers_is_not_waited_for(
     assert "does not answer; the run goes on" in said
     written = "".join(path.read_text() for path in left.folder.rglob("*") if path.is_file())
     assert "pa55" not in said + written
+
+
+def test_a_login_that_may_only_read_is_an_error_before_training(
+    server: BaseWSGIServer, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    serve = server.app
+
+    def reads_only(environ: dict[str, str], start_response: Callable[..., object]) -> object:
+        if not environ["PATH_INFO"].endswith("/runs/create"):
+            return serve(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "application/json")])
+        return [b'{"error_code": "PERMISSION_DENIED", "message": "may not write"}']
+
+    monkeypatch.setattr(server, "app", reads_only)
+    with pytest.raises(UserError, match=r"does not let it write to this experiment .*may not write"):
+        begun()
+    assert journal.pending() == []
 
 
 @pytest.mark.parametrize(
@@ -250,7 +278,7 @@ with Run.start(Params(), inputs={}, device="cpu") as run:
     )
     assert program.stdout is not None
     run = Run(journal.of(program.stdout.readline().strip()), log_model=False)
-    assert stored(client, run).info.status == "RUNNING"
+    wait_for(lambda: is_(client, run, "RUNNING"))
     program.send_signal(number)
     program.communicate(timeout=60)
     assert program.returncode == code

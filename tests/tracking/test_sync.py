@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 
 from pipeline.cli.sync import command
 from pipeline.errors import UserError
+from pipeline.params import Params, Tracking
 from pipeline.tracking import journal, store, sync
 from pipeline.tracking.run import Run
 from tests.tracking.runs import DIGEST, InProcess, begun, evaluated, points, stored
@@ -86,3 +87,19 @@ def test_progress_counts_every_entry(unsent: list[Run], client: MlflowClient) ->
     total = sum(entries.all_left() for entries in journals)
     sync.send_all(journals, told.append)
     assert sum(told) == total > 6
+
+
+def test_a_run_that_mlflow_refuses_holds_up_no_other(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    with monkeypatch.context() as away:
+        away.setattr(InProcess, "start", lambda self: None)
+        for name in ("gone", "there"):
+            with begun(Params(tracking=Tracking(experiment_name=name))):
+                pass
+    client.delete_experiment(client.create_experiment("gone"))
+    with pytest.raises(UserError, match=r"(?s)'gone' is deleted.*entries are left; nothing is lost"):
+        said()
+    assert [entries.first()["experiment"] for entries in journal.pending()] == ["gone"]
+    (run,) = client.search_runs([client.get_experiment_by_name("there").experiment_id])
+    assert run.info.status == "FINISHED"
