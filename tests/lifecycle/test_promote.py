@@ -296,7 +296,7 @@ def test_another_gate_since_then_is_refused(decided: Path, params: Params) -> No
 def test_another_registered_model_is_refused(decided: Path, params: Params) -> None:
     """One without a champion is easily passed, and is none of those that serve."""
     tracking = params.tracking.model_copy(update={"registered_model_name": "other"})
-    with pytest.raises(UserError, match="was decided for 'reprise', and params.yaml names 'other'"):
+    with pytest.raises(UserError, match=r"was decided for 'reprise', and params.yaml names 'other'"):
         promote(None, params.model_copy(update={"tracking": tracking}), decided)
 
 
