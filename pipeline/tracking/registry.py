@@ -15,6 +15,7 @@ from pipeline.tracking import history, records, store
 from pipeline.tracking.claim import claimed
 from pipeline.tracking.history import Event, Kind
 from pipeline.tracking.records import Record
+from pipeline.tracking.values import cut
 from pipeline.tracking.values import tags as valid_tags
 
 CHAMPION = "champion"
@@ -156,7 +157,7 @@ class Registry:
                     f"runs:/{record.id}/{path}",
                     record.id,
                     tags=valid_tags(tags),
-                    description=description[:_LONGEST_DESCRIPTION],
+                    description=cut(description, _LONGEST_DESCRIPTION),
                 )
                 return Version.of(made)
 
