@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from pipeline import project
-from pipeline.tracking.store import locked
+from pipeline.tracking.database import locked
 
 
 def _path() -> Path:

@@ -1,12 +1,8 @@
 """Where MLflow keeps the runs: the server that MLFLOW_TRACKING_URI names, or a database beside the project."""
 
-import fcntl
 import logging
 import os
 import socket
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pipeline import project
 from pipeline.errors import UserError, did_you_mean
+from pipeline.tracking import database
 from pipeline.tracking.values import without_secrets
 
 if TYPE_CHECKING:
@@ -87,16 +84,6 @@ def _check(uri: str) -> None:
         raise UserError(f"{shown}; MLflow does not know '{scheme}://'.{did_you_mean(scheme, known)}")
 
 
-@contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Hold the project's lock of that name; another process that wants it waits. The lock dies with its process."""
-    folder = project.state() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def connect() -> "MlflowClient":
     """A client of the tracking store; a local database is created first.
 
@@ -110,7 +97,7 @@ def connect() -> "MlflowClient":
     from mlflow import MlflowClient
 
     if uri.startswith(_SQLITE):
-        _ready(Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])))
+        database.make(Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])), artifacts())
         return _opened(uri)
     if port := _DATABASE_PORTS.get(urlsplit(uri).scheme.partition("+")[0]):
         _probe(uri, port)
@@ -155,50 +142,6 @@ def _opened(uri: str) -> "MlflowClient":
                 f"Copy it, then bring it up to date: mlflow db upgrade {without_secrets(uri)}"
             ) from None
         raise
-
-
-def _ready(database: Path) -> None:
-    if not _exists(database):
-        # Takes a second, which others need not wait for.
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-        with locked("mlflow"):
-            if not _exists(database):
-                draft = _draft(database)
-                store = SqlAlchemyStore(_SQLITE + quote(str(draft)), artifacts().as_uri())
-                store.engine.dispose()
-                draft.replace(database)
-    _check_sqlite(database)
-
-
-def _exists(database: Path) -> bool:
-    return database.exists() and database.stat().st_size > 0
-
-
-def _draft(database: Path) -> Path:
-    """Where the database is made before it is moved: a process killed meanwhile leaves none, not half of one."""
-    draft = database.with_name(f"{database.name}.new")
-    try:
-        database.parent.mkdir(parents=True, exist_ok=True)
-        draft.unlink(missing_ok=True)
-        draft.touch()
-    except OSError as error:
-        raise UserError(f"MLflow's database {database} cannot be created: {error.strerror}") from None
-    return draft
-
-
-def _check_sqlite(database: Path) -> None:
-    # MLflow would retry for minutes what cannot get better.
-    try:
-        connection = sqlite3.connect(database)
-        try:
-            connection.execute("PRAGMA schema_version")
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise UserError(
-            f"{database} cannot be read as MLflow's database: {error}. Move it away, and a new one is made."
-        ) from None
 
 
 def _probe(uri: str, default_port: int) -> None:
