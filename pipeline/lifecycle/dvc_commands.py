@@ -15,6 +15,7 @@ import yaml
 from pipeline import project
 from pipeline.errors import UserError
 from pipeline.lifecycle import dvc
+from pipeline.tracking.values import without_secrets
 
 _NO_SUCH_VALUE = 251  # what `dvc config` exits with when the option is not set
 
@@ -158,6 +159,6 @@ def _quiet(*command: str) -> "subprocess.CompletedProcess[str]":
 
 
 def _complaint(answer: "subprocess.CompletedProcess[str]") -> str:
-    """DVC's own words, the first line of them that is an error."""
-    lines = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
+    """DVC's own words, the first line of them that is an error; an address in it may have held a password."""
+    lines = [line.strip() for line in without_secrets(answer.stderr).splitlines() if line.strip()]
     return next((line for line in lines if line.startswith("ERROR")), (lines or ["DVC says nothing more."])[-1])
