@@ -30,7 +30,7 @@ def check(params: Params) -> None:
     heads = sources.head(params.data, _ROWS_OF_THE_EMBEDDED if embedded else _ROWS)
     for table in heads.values():
         task.check_columns(table, params.data)
-    slices.check(heads, params.evaluate)
+    slices.check(heads, params)
     if not embedded and all(len(table) < _ROWS for table in heads.values()):
         # The heads are all there is: what prepare will do with them can be tried.
         task.prepare(splits.cut(heads, params.data), params.data)

@@ -21,7 +21,7 @@ def prepare(params: Params) -> None:
         pq.write_table(table, project.PREPARED / f"{split}.parquet")
     task.save(project.PREPARED)
     json_file.write(project.PREPARED / "audit.json", found)
-    slices.write(project.SLICES, tables, params.evaluate)
+    slices.write(project.SLICES, tables, params)
 
     counts = ", ".join(f"{split} {len(table):,}" for split, table in rows.items())
     print(f"prepare: {counts} rows, {len(task.labels):,} labels")

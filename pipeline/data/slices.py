@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.data.rows import require_columns, shown
 from pipeline.errors import UserError
-from pipeline.params import Evaluate
+from pipeline.params import Evaluate, Params
 
 LABEL, LENGTH = "label", "length"
 """The slices that are no raw columns: by target, and by tokens."""
@@ -25,14 +25,21 @@ def raw_columns(settings: Evaluate) -> dict[str, str]:
     return {name: _KEY for name in settings.slices if name not in (LABEL, LENGTH)}
 
 
-def check(splits: Mapping[str, pa.Table], settings: Evaluate) -> None:
+def check(splits: Mapping[str, pa.Table], params: Params) -> None:
     """Look at the columns of raw tables.
 
     Raises:
-        UserError: a slice is no column, or its values are no text, numbers or truth values.
+        UserError: a slice is no column, its values are no text, numbers or truth values, or they are the very texts of
+            the rows, which MLflow shall not have.
     """
+    columns = raw_columns(params.evaluate)
+    if params.evaluate.publish_texts != "mlflow" and (texts := set(columns) & set(params.data.text_column_names)):
+        raise UserError(
+            f"{_KEY}: '{min(texts)}' is a text column: its texts would be the names of groups, which MLflow gets."
+            "\nName another column, or allow it: evaluate.publish_texts: mlflow"
+        )
     for table in splits.values():
-        for name in raw_columns(settings):
+        for name in columns:
             require_columns(table, [name], _KEY)
             if pa.types.is_nested(table[name].type) or pa.types.is_binary(table[name].type):
                 value = table[name][0].as_py() if len(table) else None
@@ -42,14 +49,14 @@ def check(splits: Mapping[str, pa.Table], settings: Evaluate) -> None:
                 )
 
 
-def write(folder: Path, splits: Mapping[str, pa.Table], settings: Evaluate) -> None:
+def write(folder: Path, splits: Mapping[str, pa.Table], params: Params) -> None:
     """Write the id and the raw columns of every row that evaluation will judge.
 
     Raises:
         UserError: as in `check`.
     """
-    check(splits, settings)
+    check(splits, params)
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
-        table = splits[split].select(["id", *raw_columns(settings)]).replace_schema_metadata(None)
+        table = splits[split].select(["id", *raw_columns(params.evaluate)]).replace_schema_metadata(None)
         pq.write_table(table, folder / f"{split}.parquet")

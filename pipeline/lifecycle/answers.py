@@ -1,4 +1,7 @@
-"""What champions answer to the candidate's test rows: read from their runs, or asked again where the rows changed."""
+"""What champions answer to the candidate's test rows: read from their runs, or asked again where the rows changed.
+
+Whatever is asked again is kept with the champion's run, without texts, so that it is asked once.
+"""
 
 from pathlib import Path
 
@@ -7,11 +10,15 @@ import pyarrow.parquet as pq
 
 from pipeline import digest, project, tasks
 from pipeline.errors import UserError
+from pipeline.evaluation import examples
 from pipeline.evaluation.examples import Examples, keys_of
 from pipeline.lifecycle.register import evaluated
 from pipeline.params import Params
 from pipeline.tracking import history, records
 from pipeline.tracking.registry import Registry, Version
+
+_ASKED = "answers"
+"""The folder of a run's artifacts that holds its answers to test rows of later runs."""
 
 
 def of_champion(registry: Registry, champion: Version, candidate: Examples, params: Params, folder: Path) -> Examples:
@@ -20,27 +27,34 @@ def of_champion(registry: Registry, champion: Version, candidate: Examples, para
     Raises:
         UserError: its run has answers to other rows alone, and the candidate's rows are not those in data/prepared.
     """
-    kept = _kept(champion, candidate, params, folder)
-    return kept if kept is not None else _asked_again(registry, champion, candidate, params)
+    try:
+        record = records.find(champion.run, params.tracking.experiment_name)
+    except UserError:  # the run is gone, as after a cleaning up
+        return _asked_again(registry, champion, candidate, params)
+    if (own := evaluated(record, folder, candidate.digest)) is not None:
+        return own
+    name = f"{candidate.digest}.parquet"
+    if (kept := record.fetch(f"{_ASKED}/{name}", folder / record.id)) is not None:
+        return examples.read(kept)
+    asked = _asked_again(registry, champion, candidate, params)
+    examples.write(folder / name, params.task, asked)
+    registry.keep(record.id, folder / name, _ASKED)
+    return asked
 
 
 def of_earlier(
     registry: Registry, champion: Version, candidate: Examples, params: Params, folder: Path
 ) -> list[Examples]:
-    """The answers of earlier champions, of those that answered the very same test rows and were not rolled back."""
+    """Likewise the answers of earlier champions, of those that are still registered and were not rolled back.
+
+    Those of before a change of the test rows as well: or else the margins would add up over the changes.
+
+    Raises:
+        UserError: as in `of_champion`.
+    """
     numbers = set(history.champions(registry.state().events)) - {champion.number}
     versions = [version for version in registry.versions() if version.number in numbers]
-    found = [_kept(version, candidate, params, folder) for version in versions]
-    return [kept for kept in found if kept is not None]
-
-
-def _kept(version: Version, candidate: Examples, params: Params, folder: Path) -> Examples | None:
-    """The answers in the run of a version, if its run is still there and they are to the same rows."""
-    try:
-        record = records.find(version.run, params.tracking.experiment_name)
-    except UserError:  # the run is gone, as after a cleaning up
-        return None
-    return evaluated(record, folder, candidate.digest)
+    return [of_champion(registry, version, candidate, params, folder) for version in versions]
 
 
 def _asked_again(registry: Registry, champion: Version, candidate: Examples, params: Params) -> Examples:

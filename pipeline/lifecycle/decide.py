@@ -136,7 +136,7 @@ def test_rows(record: Record, folder: Path) -> Examples:
 def _decide(record: Record, registry: Registry, params: Params, folder: Path) -> Decision:
     model_digest, candidate = digest_of_model(record), test_rows(record, folder)
     champion, earlier = registry.champion(), []
-    if champion is not None:
+    if champion is not None and params.promotion.required == "non-inferior":
         earlier = answers.of_earlier(registry, champion, candidate, params, folder)
     theirs = None if champion is None else answers.of_champion(registry, champion, candidate, params, folder)
     matched = match([found for found in (candidate, theirs, *earlier) if found is not None])

@@ -4,7 +4,7 @@ import configparser
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,25 @@ import yaml
 from pipeline import dag
 from pipeline.errors import UserError
 
+PROGRAM = (sys.executable, "-m", "dvc")
 _FOLDER = Path(".dvc")
 SETTINGS = _FOLDER / "config.local"
+# With them DVC would take itself for a part of another project's run.
+_OF_A_STAGE = {"DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"}
 # Settings that hold a path, which DVC takes from the folder of the file that they stand in.
 _PATHS = {"url", "dir", "credentialpath", "configpath", "keyfile", "cert_path", "key_path"}
 
 
-def run(folder: Path, *command: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a DVC command in a folder; what it says is in the answer.
+def variables() -> dict[str, str]:
+    """The environment for DVC: without what tells of a stage around us, with this Python first, which stages call."""
+    kept = {name: value for name, value in os.environ.items() if name not in _OF_A_STAGE}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return kept | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
 
-    Args:
-        variables: of the environment, on top of the present ones; those of a DVC stage around us are left out.
-    """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
-    return subprocess.run(
-        (sys.executable, "-m", "dvc", *command),
-        cwd=folder,
-        env=kept | {"DVC_NO_ANALYTICS": "1"} | (dict(variables) if variables else {}),
-        capture_output=True,
-        text=True,
-    )
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a DVC command in a folder; what it says is in the answer."""
+    return subprocess.run((*PROGRAM, *command), cwd=folder, env=variables(), capture_output=True, text=True)
 
 
 def cache(folder: Path) -> Path:

@@ -14,6 +14,8 @@ import yaml
 
 from pipeline import project
 from pipeline.errors import UserError
+from pipeline.lifecycle import dvc
+from pipeline.tracking.values import without_secrets
 
 _NO_SUCH_VALUE = 251  # what `dvc config` exits with when the option is not set
 
@@ -119,7 +121,10 @@ def repro(with_remote: bool) -> None:
 def _run(*command: str) -> None:
     # In a session of its own: a runner that cancels signals this process alone, and a signal to `dvc` alone would leave
     # the training running. So the signal goes to the whole group, as Ctrl-C in a terminal does.
-    with subprocess.Popen(("dvc", *command), start_new_session=True) as process, _passing_on(process) as stopped:
+    with (
+        subprocess.Popen((*dvc.PROGRAM, *command), env=dvc.variables(), start_new_session=True) as process,
+        _passing_on(process) as stopped,
+    ):
         code = process.wait()
     if stopped:
         raise KeyboardInterrupt
@@ -149,10 +154,11 @@ def _passing_on(process: "subprocess.Popen[bytes]") -> Iterator[list[int]]:
 
 
 def _quiet(*command: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(("dvc", *command), capture_output=True, encoding="utf-8", errors="replace")
+    whole = (*dvc.PROGRAM, *command)
+    return subprocess.run(whole, env=dvc.variables(), capture_output=True, encoding="utf-8", errors="replace")
 
 
 def _complaint(answer: "subprocess.CompletedProcess[str]") -> str:
-    """DVC's own words, the first line of them that is an error."""
-    lines = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
+    """DVC's own words, the first line of them that is an error; an address in it may have held a password."""
+    lines = [line.strip() for line in without_secrets(answer.stderr).splitlines() if line.strip()]
     return next((line for line in lines if line.startswith("ERROR")), (lines or ["DVC says nothing more."])[-1])

@@ -18,7 +18,7 @@ Everything All Right?", JAMA 249 (1983), pages 1743-1745).
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -41,7 +41,8 @@ class Check:
 
     Attributes:
         rule: what is asked.
-        value: the score, or its gain over the champion; None if there is no row.
+        value: the score, or its gain over the champion; None if there is no row, or it is infinite, as the loss of a
+            champion that does not know a label.
         low: its one-sided lower bound, likewise.
         limit: what the bound must not fall short of.
         confidence: of the bound; higher than what was asked where many bounds must hold together.
@@ -80,12 +81,14 @@ def judge(
         UserError: the settings name a score or a slice that there is not.
     """
     _check_names(candidate, settings)
+    n_resamples = _enough(n_resamples, 1 - settings.confidence_level)
     checks = list(_floors(candidate, settings, n_resamples))
     if champion is not None:
         checks.append(_decisive(candidate, champion, earlier, settings, n_resamples))
         checks += _guarded(candidate, champion, settings, n_resamples)
     accepted = {"held", "cannot tell"} if settings.on_uncertain == "accept" else {"held"}
-    return Verdict(all(check.outcome in accepted for check in checks), tuple(checks))
+    written = (replace(check, value=_finite(check.value), low=_finite(check.low)) for check in checks)
+    return Verdict(all(check.outcome in accepted for check in checks), tuple(written))
 
 
 def primary(candidate: Examples, settings: Promotion) -> str:
@@ -122,7 +125,8 @@ def _decisive(
         return Check(f"{score} is better than the champion's", outcome, gain, low, 0.0, level, rows, reason)
     sign = -1 if score == "loss" else 1
     best = max([champion, *earlier], key=lambda found: sign * found.task.scores(found.predictions)[score])
-    rule = f"{score} is at most {settings.margin:g} below that of the best champion on these rows"
+    side = "above" if score == "loss" else "below"
+    rule = f"{score} is at most {settings.margin:g} {side} that of the best champion on these rows"
     return _not_worse(rule, Pair.of(candidate, best, n_resamples), score, settings.margin, level)
 
 
@@ -130,15 +134,14 @@ def _guarded(candidate: Examples, champion: Examples, settings: Promotion, n_res
     """The guarded scores and slices, tested together."""
     asked = list(_places(candidate, settings.guarded))
     alpha = 1 - settings.confidence_level
-    enough = max(n_resamples, math.ceil(_RESAMPLES_IN_TAIL * len(asked) / alpha))
     pairs = {
-        name: Pair.of(candidate.take(places), champion.take(places), enough)
+        name: Pair.of(candidate.take(places), champion.take(places), _enough(n_resamples, alpha / len(asked)))
         for name, _, _, places in asked
         if len(places)
     }
 
     def check(name: str, score: str, margin: float, among: int) -> Check:
-        rule = f"{name} fell by at most {margin:g}"
+        rule = f"{name} {'rose' if score == 'loss' else 'fell'} by at most {margin:g}"
         if name not in pairs:
             level = settings.confidence_level
             return Check(rule, "cannot tell", None, None, -margin, level, 0, "no test row belongs to it")
@@ -173,7 +176,7 @@ def _not_worse(rule: str, pair: Pair, score: str, margin: float, level: float) -
     if low > -margin:
         outcome, reason = "held", f"{_signed(gain)}, and surely above {_signed(low)}"
     elif gain <= -margin:
-        outcome, reason = "broken", f"{_signed(gain)}: it fell by as much or more"
+        outcome, reason = "broken", f"{_signed(gain)}: it is worse by as much or more"
     elif gain - low >= margin:
         outcome = "cannot tell"
         reason = f"{_signed(gain)}, but {rows:,} rows are too few: it may be {_signed(low)}"
@@ -202,9 +205,18 @@ def _low_of_score(resampled: Resampled, score: str, level: float) -> float:
     return widest if low is None else min(low, widest)
 
 
+def _enough(n_resamples: int, alpha: float) -> int:
+    """As many resamples, or more where so few of them would lie beyond a bound that it would be one of the last."""
+    return max(n_resamples, math.ceil(_RESAMPLES_IN_TAIL / alpha))
+
+
 def _unseen(rows: int, level: float) -> float:
     """The share of rows that may be otherwise though none of these is."""
     return 1.0 - float((1 - level) ** (1 / rows))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _not_better(gain: float, low: float) -> str:

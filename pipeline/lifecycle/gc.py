@@ -172,7 +172,7 @@ def _other_trees() -> Iterator[Path]:
 
 
 def _used(runs: Sequence[Old], cache: Path) -> Iterator[str]:
-    """DVC's hashes of what kept runs, other worktrees, experiments without a freed run and other runs use or made."""
+    """DVC's hashes of what runs that are not freed, other worktrees and experiments without a freed run use or made."""
     freed = [old.record for old in runs if old.reason is None]
     freed_ids, ours = {record.id for record in freed}, {old.record.id for old in runs}
     pipeline = (project.home() / dag.FILE).read_text(encoding="utf-8")

@@ -79,6 +79,11 @@ def _checked(path: Path, called: str | None, params: Params) -> Decision:
     with scratch() as folder:
         if test_rows(record, folder).digest != decision.test_set:
             raise UserError(f"The test rows of {record.name} changed since {path} was decided.{again}")
+    if decision.registered_model != params.tracking.model:
+        raise UserError(
+            f"{path} was decided for '{decision.registered_model}', and params.yaml names '{params.tracking.model}' "
+            f"(tracking.registered_model_name, else experiment_name).{again}"
+        )
     if of_gate(params.promotion) != decision.gate_digest:
         raise UserError(f"The rules of promotion in params.yaml changed since {path} was decided.{again}")
     champion = Registry.open(decision.registered_model).state().champion

@@ -1,14 +1,12 @@
 """The same training with several seeds, as DVC experiments: how much of a score is luck."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline import digest, project
 from pipeline.errors import UserError
+from pipeline.lifecycle import dvc
 from pipeline.params import Params
 from pipeline.tracking import git, groups, records
 from pipeline.tracking.records import Record
@@ -64,11 +62,8 @@ def _experiment(name: str, seed: int) -> None:
 
 def _dvc(*command: str, quiet: bool = False) -> int:
     """Run DVC as the user would, and return its exit code."""
-    # With DVC_ROOT it would take itself for a stage of another project's run.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    whole = (sys.executable, "-m", "dvc", *command)
-    return subprocess.run(whole, env=environment, cwd=project.home(), capture_output=quiet).returncode
+    whole = (*dvc.PROGRAM, *command)
+    return subprocess.run(whole, env=dvc.variables(), cwd=project.home(), capture_output=quiet).returncode
 
 
 def _digest(params: Params) -> str:

@@ -81,13 +81,13 @@ def predict(
     if source.resolve() == output.resolve():
         raise UserError(f"{output} is the input: the output would take its place. Name another.")
     names = _text_columns(source, predictor.card, columns)
-    rows, unanswered = _looked_through(source, names)
+    rows, unanswered, there = _looked_through(source, names)
     work = Work(digest.of_file(source), digest.of_folder(model), tuple(names), chunk)
     folder = output.with_name(f"{output.name}.parts")
     done = _resume(folder, work)
-    called = _answer_names(predictor, tables.columns(source))
+    called = _answer_names(predictor, there)
     kinds = [(called[name], _KINDS[type(value)]) for name, value in _example(predictor).items()]
-    types = pa.schema([*tables.schema(source), *(pa.field(*kind) for kind in kinds)])
+    types = pa.schema([*tables.schema(source, there), *(pa.field(*kind) for kind in kinds)])
     parts = []
     with bar("predict", rows, min(done * chunk, rows)) as progress:
         for place, some in enumerate(tables.chunks(source, chunk)):
@@ -117,12 +117,17 @@ def _text_columns(source: Path, found: card.Card, columns: Sequence[str]) -> lis
     return names
 
 
-def _looked_through(source: Path, names: Sequence[str]) -> tuple[int, int]:
-    """How many rows there are, and how many without a text; what is wrong shows here, before hours of work."""
+def _looked_through(source: Path, names: Sequence[str]) -> tuple[int, int, list[str]]:
+    """How many rows there are, how many without a text, and all columns: of JSONL each row may have its own.
+
+    What is wrong shows here, before hours of work.
+    """
     count = unanswered = 0
+    there: dict[str, None] = {}
     for some in tables.chunks(source, CHUNK):
         for row in some:
             count += 1
+            there |= dict.fromkeys(row)
             for name in names:
                 if not isinstance(row.get(name), str | None):
                     raise UserError(
@@ -131,7 +136,7 @@ def _looked_through(source: Path, names: Sequence[str]) -> tuple[int, int]:
             unanswered += not _has_texts(row, names)
     if count == 0:
         raise UserError(f"{source}: has no row")
-    return count, unanswered
+    return count, unanswered, list(there)
 
 
 def _has_texts(row: Row, names: Sequence[str]) -> bool:

@@ -60,11 +60,11 @@ def columns(path: Path) -> list[str]:
     return list(first[0])
 
 
-def schema(path: Path) -> pa.Schema:
-    """The types of the columns: Parquet's own, and texts elsewhere."""
+def schema(path: Path, names: Sequence[str]) -> pa.Schema:
+    """The types of the columns of these names: Parquet's own, and texts elsewhere."""
     if ending(path) == ".parquet":
         return _parquet(path).schema_arrow
-    return pa.schema([(name, pa.string()) for name in columns(path)])
+    return pa.schema([(name, pa.string()) for name in names])
 
 
 def write(path: Path, rows: Sequence[Row], types: pa.Schema) -> None:

@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Literal, Self
 
 from pipeline.tracking import lineage
@@ -72,13 +73,16 @@ def read(tags: Mapping[str, str]) -> list[Event]:
     return [Event(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(PREFIX)]
 
 
-def champions(events: Iterable[Event]) -> list[str]:
+def champions(events: Sequence[Event]) -> list[str]:
     """The versions that were champion and were not rolled back, the present one last.
 
-    A rollback takes away what was promoted after the version that it goes back to.
+    A rollback takes away what was promoted after the version that it goes back to. A move behind which the next one
+    finds the same champion as before did not end: its process died before it moved the alias.
     """
     found: list[str] = []
-    for event in events:
+    for event, after in zip_longest(events, events[1:]):
+        if after is not None and after.before == event.before:
+            continue
         if event.kind == "rolled back" and event.version in found:
             del found[_last(found, event.version) + 1 :]
         elif found[-1:] != [event.version]:

@@ -15,6 +15,7 @@ from pipeline.tracking import history, records, store
 from pipeline.tracking.claim import claimed
 from pipeline.tracking.history import Event, Kind
 from pipeline.tracking.records import Record
+from pipeline.tracking.values import cut
 from pipeline.tracking.values import tags as valid_tags
 
 CHAMPION = "champion"
@@ -156,7 +157,7 @@ class Registry:
                     f"runs:/{record.id}/{path}",
                     record.id,
                     tags=valid_tags(tags),
-                    description=description[:_LONGEST_DESCRIPTION],
+                    description=cut(description, _LONGEST_DESCRIPTION),
                 )
                 return Version.of(made)
 
@@ -199,10 +200,15 @@ class Registry:
             self._client.set_registered_model_alias(self.name, CHAMPION, version.number)
             return event
 
+    def keep(self, run: str, path: Path, folder: str) -> None:
+        """Keep a file with a run, in a folder of its artifacts."""
+        with answered():
+            self._client.log_artifact(run, str(path), folder)
+
     def keep_decision(self, run: str, path: Path, tag: str, verdict: str) -> None:
         """Keep a decision with the run that it is about: the file as an artifact, the verdict as a tag."""
+        self.keep(run, path, _DECISIONS)
         with answered():
-            self._client.log_artifact(run, str(path), _DECISIONS)
             self._client.set_tag(run, tag, verdict)
 
     def _registered(self) -> RegisteredModel | None:

@@ -1,5 +1,7 @@
 """The gate: what passes, what does not, and where nobody can tell."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,27 @@ def test_noise_passes_no_more_often_than_it_may() -> None:
         ours, theirs = (answered(draw.random(300) < 0.8) for _ in range(2))
         passed += judge(ours, theirs, [], Promotion(), 200).passed
     assert passed <= 12, "5% of 100 is 5; more than 12 has a probability of 0.1%"
+
+
+def test_a_champion_that_does_not_know_a_label_leaves_a_decision_that_can_be_written() -> None:
+    loss = np.where(np.arange(1000) == 3, np.inf, CHAMPION.predictions["loss"])
+    champion = replace(CHAMPION, predictions={**CHAMPION.predictions, "loss": loss})
+    verdict = decided(BETTER, champion, metric="loss", guarded={"loss": 0.1})
+    assert verdict.passed
+    assert [(check.value, check.low) for check in verdict.checks] == [(None, None)] * 2
+
+
+def test_a_high_confidence_gets_the_resamples_that_it_needs() -> None:
+    """Among the 300 resamples that were asked for, the least of all would be the bound."""
+    ours, theirs = (answered(np.random.default_rng(seed).random(2000) < 0.8) for seed in (1, 2))
+    few, many = (judge(ours, theirs, [], Promotion(confidence_level=0.999), number) for number in (300, 10_000))
+    assert few == many
+
+
+def test_the_loss_is_guarded_against_a_rise() -> None:
+    (_, check) = decided(BETTER, CHAMPION, guarded={"loss": 0.1}).checks
+    assert check.rule == "loss rose by at most 0.1"
+    assert check.outcome == "held"
 
 
 def test_another_score_may_decide_the_loss_included() -> None:

@@ -202,12 +202,35 @@ def test_the_champion_answers_new_test_rows_anew(
     evaluated_run(client, "new", other_model(model, home / "models/new", 3), errors=0)
     decision = decide("new", params)
     (check,) = decision.checks
+    right = rightly_answered(model)
+    assert 0 < right < 100, "a random model is right on some"
+    assert check.value == pytest.approx(1 - right / 400)
+    assert decision.passed
+    # It was asked once: what it answered is kept, and the rows are needed no more.
+    write_test_rows(seed=7)
+    assert decide("new", params).checks == decision.checks
+
+
+def rightly_answered(model: Path) -> int:
+    """How many test rows of the project the model really has right."""
     rows = pq.read_table(project.PREPARED / "test.parquet")
     said = Predictor.load(model, Hardware(use_cpu=True)).answer(rows["text"].to_pylist())
-    right = [answer["label"] == LABELS[label] for answer, label in zip(said, rows["label"].to_pylist(), strict=True)]
-    assert 0 < sum(right) < 100, "a random model is right on some"
-    assert check.value == pytest.approx(1 - sum(right) / 400)
-    assert decision.passed
+    targets = rows["label"].to_pylist()
+    return sum(answer["label"] == LABELS[label] for answer, label in zip(said, targets, strict=True))
+
+
+def test_margins_do_not_add_up_over_a_change_of_the_test_rows(
+    client: MlflowClient, good: str, params: Params, model: Path, home: Path
+) -> None:
+    params = params.model_copy(update={"promotion": NON_INFERIOR})
+    promote("good", params)
+    write_test_rows(seed=6)
+    wrong = 400 - rightly_answered(model)
+    for number in (1, 2):
+        evaluated_run(client, f"m{number}", other_model(model, home / f"models/m{number}", number), wrong + 8 * number)
+    promote("m1", params, reason="the next one shall be held against the one before, too")
+    (check,) = decide("m2", params).checks
+    assert check.value == pytest.approx(-16 / 400)
 
 
 def test_rows_that_are_not_here_are_told(
@@ -268,6 +291,13 @@ def test_another_champion_since_then_is_refused(
 def test_another_gate_since_then_is_refused(decided: Path, params: Params) -> None:
     with pytest.raises(UserError, match=r"rules of promotion in params.yaml changed"):
         promote(None, params.model_copy(update={"promotion": NON_INFERIOR}), decided)
+
+
+def test_another_registered_model_is_refused(decided: Path, params: Params) -> None:
+    """One without a champion is easily passed, and is none of those that serve."""
+    tracking = params.tracking.model_copy(update={"registered_model_name": "other"})
+    with pytest.raises(UserError, match=r"was decided for 'reprise', and params.yaml names 'other'"):
+        promote(None, params.model_copy(update={"tracking": tracking}), decided)
 
 
 def test_another_model_since_then_is_refused(client: MlflowClient, decided: Path, worse: str, params: Params) -> None:

@@ -217,6 +217,17 @@ def test_a_runner_that_signals_one_process_stops_the_training(
     assert Path("params.yaml").read_bytes() == before
 
 
+def test_dvc_is_that_of_this_environment_whatever_path_says(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when `.venv/bin/reprise` is called, and the environment was never activated."""
+    monkeypatch.setenv("PATH", str(Path(shutil.which("git") or "").parent))
+    assert shutil.which("dvc") is None, "the test needs a PATH without DVC"
+    monkeypatch.setenv("DVC_ROOT", "/nowhere")
+    assert called("plan") == 0
+    assert "Nothing changed" in capsys.readouterr().out
+
+
 def test_two_in_one_folder(work: Path) -> None:
     Path(".reprise").mkdir()
     with Path(".reprise/retrain.lock").open("w") as file:

@@ -109,6 +109,18 @@ def test_a_column_that_is_there_already_keeps_its_name(predictor: Predictor, mod
     assert row["label"] == "mine"
 
 
+@pytest.mark.parametrize("out", ["csv", "jsonl", "parquet"])
+def test_what_only_a_later_row_has_is_neither_lost_nor_overwritten(
+    predictor: Predictor, model: Path, tmp_path: Path, out: str
+) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "good"}\n{"text": "bad", "label": "mine", "note": "kept"}\n')
+    predict(predictor, model, tmp_path / "in.jsonl", tmp_path / f"out.{out}")
+    first, second = read(tmp_path / f"out.{out}")
+    assert (second["label"], second["note"]) == ("mine", "kept")
+    assert first["predicted_label"] and second["predicted_label"]
+    assert not first.get("note")
+
+
 def test_an_empty_text_gets_no_answer_and_is_counted(predictor: Predictor, model: Path, tmp_path: Path) -> None:
     source = written(tmp_path / "in.csv", ["good", " ", "bad", ""])
     assert predict(predictor, model, source, tmp_path / "out.csv", chunk=3).unanswered == 2

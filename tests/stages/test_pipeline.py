@@ -176,7 +176,7 @@ def test_one_changed_row_reruns_prepare(copy: Path) -> None:
 
 def test_another_slice_prepares_and_evaluates_anew_and_trains_nothing(copy: Path) -> None:
     before = yaml.safe_load((copy / "dvc.lock").read_text())["stages"]
-    edit(copy, evaluate={"slices": ["length", "text"]})
+    edit(copy, evaluate={"slices": ["length", "text"], "publish_texts": "mlflow"})
     assert changed_stages(copy) == ["check", "evaluate", "prepare"]
     said = run(copy, "dvc", "repro").stdout
     ran = re.findall(r"Running stage '(\w+)'", said)

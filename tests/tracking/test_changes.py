@@ -153,23 +153,6 @@ def test_files_that_neither_git_nor_dvc_has_are_listed_with_their_digests(base: 
     }
 
 
-def test_a_repository_without_a_commit_keeps_no_other_file_out(base: str):
-    git("init", "-q", "nested")
-    write({"new.txt": "new\n"})
-    assert changes.since(base).paths == ("new.txt",)
-
-
-def test_a_change_that_git_does_not_tell_is_listed_as_left_out(base: str, monkeypatch: pytest.MonkeyPatch):
-    write({"notes.txt": "two\n"})
-    ask = changes.git.output
-    monkeypatch.setattr(
-        changes.git, "output", lambda *command, **more: None if "--binary" in command else ask(*command, **more)
-    )
-    found = changes.since(base)
-    assert (found.patch, found.paths) == (b"", ("notes.txt",))
-    assert found.left_out == (changes.LeftOut("notes.txt", "git did not say what changed"),)
-
-
 def test_a_change_of_equal_size_in_the_second_of_the_commit_is_seen(base: str) -> None:
     """Git tells files as young as its index by their content, as their size and time may be those it remembers."""
     time.sleep(1 - time.time() % 1)  # so that what follows is within one second
@@ -188,3 +171,20 @@ def test_changes_of_rows_stay_out_of_the_patch_unless_they_may_be_in_it(base: st
     assert b"private words" not in kept.patch
     assert b"more.csv" in kept.patch
     assert [(found.path, found.reason[:13]) for found in kept.left_out] == [("data/raw/rows.csv", "it holds rows")]
+
+
+def test_a_repository_without_a_commit_keeps_no_other_file_out(base: str):
+    git("init", "-q", "nested")
+    write({"new.txt": "new\n"})
+    assert changes.since(base).paths == ("new.txt",)
+
+
+def test_a_change_that_git_does_not_tell_is_listed_as_left_out(base: str, monkeypatch: pytest.MonkeyPatch):
+    write({"notes.txt": "two\n"})
+    ask = changes.git.output
+    monkeypatch.setattr(
+        changes.git, "output", lambda *command, **more: None if "--binary" in command else ask(*command, **more)
+    )
+    found = changes.since(base)
+    assert (found.patch, found.paths) == (b"", ("notes.txt",))
+    assert found.left_out == (changes.LeftOut("notes.txt", "git did not say what changed"),)

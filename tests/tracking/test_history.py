@@ -1,5 +1,7 @@
 """Events of a registered model: who is champion after them, and who did it."""
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.tracking import history
@@ -33,6 +35,13 @@ def events(*moves: str) -> list[Event]:
 )
 def test_a_rollback_takes_away_what_came_behind(moves: list[str], champions: list[str]) -> None:
     assert history.champions(events(*moves)) == champions
+
+
+def test_a_move_that_did_not_end_made_no_champion() -> None:
+    first, died, after = events("1", "2", "3")
+    assert history.champions([first, died]) == ["1", "2"], "nobody can tell yet: the alias says whether it ended"
+    assert history.champions([first, died, replace(after, before="1")]) == ["1", "3"]
+    assert history.champions([first, died, replace(after, version="2", before="1")]) == ["1", "2"], "tried again"
 
 
 def test_events_come_back_from_tags_in_their_order() -> None:
