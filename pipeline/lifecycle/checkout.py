@@ -88,6 +88,7 @@ def check_out(record: Record, into: Path) -> Tree:
     try:
         folder = into / found["git"]["folder"]
         _apply(record, into)
+        _check_links(record, into, folder)
         _write_params(record, folder)
         _write_lock(record, folder, found["stage"] or "train")
         dvc.share(project.home(), folder)
@@ -149,6 +150,13 @@ def _apply(record: Record, root: Path) -> None:
             )
 
 
+def _check_links(record: Record, root: Path, folder: Path) -> None:
+    """Make sure that what is written next lands in the worktree: a patch may have made links of these files."""
+    for path in (project.PARAMS, dag.LOCK, dvc.SETTINGS):
+        if not dvc.is_below(root, folder / path):
+            raise UserError(f"In the run {record.name} ({record.id}) a link leads {path} out of its folder.")
+
+
 def _git(*command: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(("git", *command), input=given, capture_output=True, timeout=_SECONDS)
 
@@ -191,6 +199,9 @@ def _bring_unkept(files: list[Mapping[str, Any]], folder: Path) -> Iterator[str]
     """Copy the files that neither git nor DVC keeps from the project, where they still are what they were."""
     for file in files:
         present, target = project.home() / file["path"], folder / file["path"]
+        if not dvc.is_below(folder, target):
+            yield f"{file['path']}: a link leads out of the folder"
+            continue
         if present.is_file() and present.stat().st_size == file["bytes"] and digest.of_file(present) == file["sha256"]:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(present, target)

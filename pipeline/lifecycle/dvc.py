@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -14,6 +15,7 @@ from pipeline.errors import UserError
 
 PROGRAM = (sys.executable, "-m", "dvc")
 _FOLDER = Path(".dvc")
+SETTINGS = _FOLDER / "config.local"
 # With them DVC would take itself for a part of another project's run.
 _OF_A_STAGE = {"DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV"}
 # Settings that hold a path, which DVC takes from the folder of the file that they stand in.
@@ -47,7 +49,7 @@ def cache(folder: Path) -> Path:
 def share(project: Path, folder: Path) -> None:
     """Give a folder the cache, the remotes and the other settings of a project, in its config.local."""
     settings = configparser.ConfigParser(interpolation=None)
-    settings.read([project / _FOLDER / "config", project / _FOLDER / "config.local"], encoding="utf-8")
+    settings.read([project / _FOLDER / "config", project / SETTINGS], encoding="utf-8")
     for section in settings.sections():
         for name in _PATHS & set(settings[section]):
             value = settings[section][name]
@@ -57,7 +59,7 @@ def share(project: Path, folder: Path) -> None:
     if not settings.has_section("cache"):
         settings.add_section("cache")
     settings["cache"]["dir"] = str(cache(project))
-    with (folder / _FOLDER / "config.local").open("w", encoding="utf-8") as file:
+    with (folder / SETTINGS).open("w", encoding="utf-8") as file:
         settings.write(file)
 
 
@@ -72,11 +74,18 @@ def bring(folder: Path) -> Iterator[str]:
     Yields:
         A line for each file or folder of the user that could not be had. Outputs of stages can be made again.
     """
-    pointers = sorted(path for path in folder.rglob("*.dvc") if path.is_file())
+    found = sorted(path for path in folder.rglob("*.dvc") if path.is_file())
+    pointers = [path for path in found if all(is_below(folder, out) for out, _ in _outs(path))]
+    yield from (
+        f"{path.relative_to(folder)}: it names a place out of the folder" for path in found if path not in pointers
+    )
     lock = folder / dag.LOCK
     stages = yaml.safe_load(lock.read_text(encoding="utf-8")).get("stages", {}) if lock.is_file() else {}
+    kept = [
+        name for name, made in stages.items() if all(is_below(folder, folder / out["path"]) for out in made["outs"])
+    ]
     # By name: left to itself, DVC does not look for files in folders that git ignores.
-    targets = [*(str(path.relative_to(folder)) for path in pointers), *stages]
+    targets = [*(str(path.relative_to(folder)) for path in pointers), *kept]
     if not targets:
         return
     run(folder, "checkout", "--allow-missing", *targets)
@@ -91,12 +100,21 @@ def bring(folder: Path) -> Iterator[str]:
 
 def _missing(pointers: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     """What the pointers name and is not there, or not as a whole, with its hash."""
-    for pointer in pointers:
-        for out in yaml.safe_load(pointer.read_text(encoding="utf-8")).get("outs", ()):
-            path = pointer.parent / out["path"]
-            files = [inner for inner in path.rglob("*") if inner.is_file()] if path.is_dir() else [path]
-            if not path.exists() or len(files) < out.get("nfiles", 1):
-                yield path, out["md5"]
+    for path, out in (found for pointer in pointers for found in _outs(pointer)):
+        files = [inner for inner in path.rglob("*") if inner.is_file()] if path.is_dir() else [path]
+        if not path.exists() or len(files) < out.get("nfiles", 1):
+            yield path, out.get("md5", "none")
+
+
+def _outs(pointer: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """What a pointer names: each path, with what it says of it."""
+    said = yaml.safe_load(pointer.read_text(encoding="utf-8"))
+    return [(pointer.parent / said.get("wdir", "") / out["path"], out) for out in said.get("outs", ())]
+
+
+def is_below(root: Path, path: Path) -> bool:
+    """Whether what is written to the path lands below the root: neither dots nor links lead out."""
+    return not path.is_symlink() and path.parent.resolve().is_relative_to(root.resolve())
 
 
 def last_line(answer: subprocess.CompletedProcess[str]) -> str:

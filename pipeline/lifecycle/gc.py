@@ -11,6 +11,7 @@ from pipeline.errors import UserError
 from pipeline.lifecycle import dvc
 from pipeline.params import Params
 from pipeline.tracking import git, lineage, old_runs
+from pipeline.tracking import journal as journals
 from pipeline.tracking.old_runs import Old, Wanted
 from pipeline.tracking.tag_names import OUTPUT
 
@@ -146,7 +147,9 @@ def _cache(runs: Sequence[Old], cache: Path) -> tuple[tuple[Path, ...], tuple[st
         return (), ("The DVC cache: without git, nothing says which older results are in use.",), None
     if not cache.is_relative_to(home):
         return (), (f"The DVC cache: {cache} is not in this project, and others may use it, too.",), None
-    revision = _commit_of({value for value in _used(runs) if _is_cached(cache, value)})
+    if journals.pending():
+        return (), ("The DVC cache: runs that go on, or are not in MLflow yet, may use it. See: reprise sync",), None
+    revision = _commit_of({value for value in _used(runs, cache) if _is_cached(cache, value)})
     answer = dvc.run(home, *_gc(revision), "--dry")
     if answer.returncode:
         raise UserError(f"dvc gc cannot say what it would remove: {dvc.last_line(answer)}")
@@ -168,16 +171,22 @@ def _other_trees() -> Iterator[Path]:
             yield tree
 
 
-def _used(runs: Sequence[Old]) -> Iterator[str]:
-    """DVC's hashes of what kept runs, other worktrees, experiments without a freed run and other runs use or made."""
+def _used(runs: Sequence[Old], cache: Path) -> Iterator[str]:
+    """DVC's hashes of what runs that are not freed, other worktrees and experiments without a freed run use or made."""
     freed = [old.record for old in runs if old.reason is None]
-    yield from old_runs.output_hashes(without={record.id for record in freed})
+    ours = {old.record.id for old in runs}
     pipeline = (project.home() / dag.FILE).read_text(encoding="utf-8")
-    for old in (old for old in runs if old.reason is not None):
-        # In the lock that a run found, its own stage and what follows have the results of an earlier run.
-        lock = (old.record.read(lineage.LOCK) or b"").decode()
-        yield from _hashes(dag.without_results(lock, pipeline, "train").encode())
-        yield from _hashes(old.record.read(lineage.PATCH) or b"")
+    for record in old_runs.everywhere():
+        if record.id in {gone.id for gone in freed}:
+            continue
+        made = {value for name, value in record.tags.items() if name.startswith(OUTPUT)}
+        yield from made
+        # On a server there are runs of other projects, too, whose data cannot be here.
+        if record.id in ours or any(_is_cached(cache, value) for value in made):
+            # In the lock that a run found, its own stage and what follows have the results of an earlier run.
+            lock = (record.read(lineage.LOCK) or b"").decode()
+            yield from _hashes(dag.without_results(lock, pipeline, "train").encode())
+            yield from _hashes(record.read(lineage.PATCH) or b"")
     for tree in _other_trees():
         for file in (tree / dag.LOCK, *tree.rglob("*.dvc")):
             yield from _hashes(file.read_bytes() if file.is_file() else b"")

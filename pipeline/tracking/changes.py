@@ -64,7 +64,8 @@ def since(commit: str, rows: bool = True) -> Changes:
             found = git.output("-C", str(root), *_DIFF, *_PATCH, commit, "--", *some, environment=literal)
             sections.update(_sections(found or b"", some))
         for path in fit:
-            reason = _danger(root / path, path, commit, sections.get(path, b""))
+            known = path in sections
+            reason = _danger(root / path, path, commit, sections[path]) if known else "git did not say what changed"
             if reason is not None:
                 left_out[path] = reason
                 sections.pop(path, None)
@@ -83,8 +84,10 @@ class _index:  # noqa: N801
             # With its time: git looks closer at files that were written in the same second.
             shutil.copy2(original, copy)
         variables = {"GIT_INDEX_FILE": str(copy)}
-        # Only the intent to add: git reads no file for it, and writes none of its objects.
-        git.output("-c", "advice.addEmbeddedRepo=false", "add", "--intent-to-add", "--", ".", environment=variables)
+        # Only the intent to add: git reads no file for it, and writes none of its objects. What it cannot take, such as
+        # a repository without a commit, keeps none of the others out.
+        add = ("add", "--ignore-errors", "--intent-to-add", "--", ".")
+        git.output("-c", "advice.addEmbeddedRepo=false", *add, environment=variables)
         return variables
 
     def __exit__(self, *_: object) -> None:

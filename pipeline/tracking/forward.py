@@ -174,7 +174,7 @@ class Forwarder:
         patience = _UPLOAD_SECONDS + path.stat().st_size // _BYTES_PER_SECOND
         self._report(0, patience)
         where = None if folder in (None, "", ".") else folder
-        with environment.changed({"MLFLOW_HTTP_REQUEST_TIMEOUT": str(patience)}):
+        with environment.changed({store.TIMEOUT: str(patience)}):
             self._try(lambda client, run: client.log_artifact(run, str(path), where), {"artifacts": 1})
 
     def _try(self, request: Callable[[MlflowClient, str], object], worth: Mapping[str, int]) -> None:

@@ -88,7 +88,7 @@ class Journal:
 
     def first(self) -> Entry | None:
         """The entry that opened the journal; None if its process died before."""
-        return next((entry for entry, _ in self.read(ENTRIES, 0)), None)
+        return next((entry for entry, _ in self.read(ENTRIES, 0) if entry["kind"] == "open"), None)
 
     def closed(self) -> bool:
         """Whether the last thing it says is how the run ended."""
@@ -193,7 +193,7 @@ class Journal:
         """Remove it. Whoever calls this holds it as its writer."""
         gone = self.folder.with_name(f"{_GONE}{self.id}-{uuid.uuid4().hex}")
         self.folder.rename(gone)
-        shutil.rmtree(gone)
+        shutil.rmtree(gone, ignore_errors=True)  # `close_orphans` may be at it, too
 
     def kept(self, entry: Entry) -> Path:
         """Where the copy of an artifact lies, or would lie."""
@@ -236,14 +236,21 @@ def new() -> Journal:
     return of(uuid.uuid4().hex)
 
 
-def pending() -> list[Journal]:
-    """All journals of this project, in the order in which their runs began."""
-    begun = [(first["time"], journal.id) for journal in _all() if (first := journal.first())]
+def pending(origin: str | None = None) -> list[Journal]:
+    """All journals of this project, in the order in which their runs began.
+
+    Args:
+        origin: only those that were written for this address (`store.origin`).
+    """
+    opened = [(first, journal.id) for journal in _all() if (first := journal.first())]
+    begun = [(first["time"], journal_id) for first, journal_id in opened if origin is None or first["uri"] == origin]
     return [of(journal_id) for _, journal_id in sorted(begun)]
 
 
 def close_orphans() -> int:
     """Note of every open run whose process is gone that it was killed; how many there were."""
+    for half_removed in _folder().glob(f"{_GONE}*"):
+        shutil.rmtree(half_removed, ignore_errors=True)
     closed = 0
     for journal in _all():
         if journal.closed() or journal.written():

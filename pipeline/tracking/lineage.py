@@ -107,7 +107,7 @@ def capture(params: Params, inputs: Mapping[str, str], device: str) -> dict[str,
     if changed and changed.patch:
         kept[PATCH] = changed.patch
     if dag.LOCK.is_file():
-        kept[LOCK] = dag.LOCK.read_bytes()
+        kept[LOCK] = without_secrets(dag.LOCK.read_text(encoding="utf-8")).encode()  # it repeats the params
     return kept
 
 

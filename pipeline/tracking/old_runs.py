@@ -78,20 +78,18 @@ def aliases() -> set[str]:
         raise _no_answer(error) from error
 
 
-def output_hashes(without: Collection[str]) -> set[str]:
-    """DVC's hashes of the outputs of all runs of all experiments, but for the runs of those ids.
+def everywhere() -> list[Record]:
+    """The runs of all experiments.
 
     Raises:
         UserError: MLflow does not answer.
     """
     try:
         client = store.connect()
-        experiments = [found.experiment_id for found in client.search_experiments()]
-        runs = list(_runs(client, experiments, f"tags.`{records.MODEL_DIGEST}` LIKE '%'"))
+        runs = list(_runs(client, [found.experiment_id for found in client.search_experiments()]))
     except (MlflowException, store.Unreachable) as error:
         raise _no_answer(error) from error
-    tags = (run.data.tags for run in runs if run.info.run_id not in without)
-    return {value for found in tags for name, value in found.items() if name.startswith(records.OUTPUT)}
+    return [Record.of(run, run.info.run_id, client) for run in runs]
 
 
 def is_looked_at(tags: Collection[str]) -> bool:
@@ -126,10 +124,10 @@ def remove(olds: Sequence[Old]) -> None:
         )
 
 
-def _runs(client: MlflowClient, experiments: list[str], where: str = "") -> Iterator[entities.Run]:
+def _runs(client: MlflowClient, experiments: list[str]) -> Iterator[entities.Run]:
     token = None
     while True:
-        page = client.search_runs(experiments, where, max_results=_PAGE, page_token=token)
+        page = client.search_runs(experiments, max_results=_PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:

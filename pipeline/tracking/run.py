@@ -199,7 +199,7 @@ class Run:
             **{f"{INPUT}{path}": found for path, found in inputs.items()},
             **params.tracking.tags,
         }
-        earlier = (journal for journal in journals.pending() if journal.id != self.id)
+        earlier = [journal for journal in journals.pending(store.origin()) if journal.id != self.id]
         self._append(
             "open",
             uri=store.origin(),

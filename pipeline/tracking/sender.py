@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _PAUSE = 0.5  # seconds between looks at the journal
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 15.0
+_LONGEST_REQUEST = 24  # seconds; less than what the end of a run waits for
 _SECONDS_BETWEEN_SYNCS = 1.0
 
 
@@ -58,6 +59,7 @@ class _Sender:
                 sync.answered(forwarder.forward)
             except store.Unreachable as error:
                 phase = Phase("away", str(error))
+                _wait_longer()
             except UserError as error:
                 phase = Phase("refused", str(error))
             if phase.name == "open" and failed:
@@ -105,6 +107,11 @@ class _Sender:
             self._synced = time.monotonic()
         if not self._closing and select.select([sys.stdin], [], [], seconds)[0]:
             self._closing = True
+
+
+def _wait_longer() -> None:
+    """Give the next requests more time: a server that did not answer may be slow, and would never be heard."""
+    os.environ[store.TIMEOUT] = str(min(2 * int(os.environ[store.TIMEOUT]), _LONGEST_REQUEST))
 
 
 def main(journal_id: str, parent: int) -> None:

@@ -16,8 +16,11 @@ from pipeline.tracking.values import without_secrets
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "3"}
+TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", TIMEOUT: "3"}
 """Variables that have MLflow ask once and wait little; it reads them at each request."""
+PATIENCE = {**IMPATIENCE, TIMEOUT: "30"}
+"""The same for those who have the time to wait for a slow server."""
 
 _SERVERS = ("http", "https")
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}

@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.tracking import journal as journals
 from pipeline.tracking import store
 from pipeline.tracking.forward import Forwarder, Report
-from pipeline.tracking.journal import Journal
+from pipeline.tracking.journal import ENTRIES, Journal
 
 
 @dataclass
@@ -46,7 +46,7 @@ def sendable() -> list[Journal]:
 
 
 def send_all(left: Sequence[Journal], advance: Callable[[int], None]) -> None:
-    """Send journals, in the order of their runs. One that MLflow refuses holds up no other.
+    """Send journals, in the order of their runs. One that MLflow does not take holds up no other.
 
     Args:
         advance: told how many entries more MLflow has.
@@ -54,24 +54,22 @@ def send_all(left: Sequence[Journal], advance: Callable[[int], None]) -> None:
     Raises:
         UserError: MLflow does not answer, or refuses a run; what is left can be sent later.
     """
-    refused: list[str] = []
-    with environment.changed(store.IMPATIENCE):
+    failures: list[str] = []
+    with environment.changed(store.PATIENCE):
         for journal in left:
             try:
                 send(journal, connected(journal), lambda sent, seconds: advance(sent))
             except store.Unreachable as error:
-                raise UserError(
-                    f"MLflow at {store.shown()} does not answer as it should. ({error})\n{_rest(left)}"
-                ) from None
+                failures.append(f"MLflow at {store.shown()} does not answer as it should. ({error})")
+                if journal.left(ENTRIES):
+                    break  # MLflow itself is away, not only the store of the artifacts
             except UserError as error:
-                refused.append(str(error))
-    if refused:
-        raise UserError(f"{refused[0]}\n{_rest(left)}")
-
-
-def _rest(left: Sequence[Journal]) -> str:
-    entries = sum(journal.all_left() for journal in left)
-    return f"{entries:,} entries are left; nothing is lost. Send them when this is mended: reprise sync"
+                failures.append(str(error))
+    if failures:
+        entries = sum(journal.all_left() for journal in left)
+        raise UserError(
+            f"{failures[0]}\n{entries:,} entries are left; nothing is lost. Send them when this is mended: reprise sync"
+        )
 
 
 def send(journal: Journal, client: MlflowClient, report: Report = lambda sent, seconds: None) -> None:
@@ -85,9 +83,10 @@ def send(journal: Journal, client: MlflowClient, report: Report = lambda sent, s
         if not there:
             return  # another process was faster
         answered(lambda: Forwarder(journal, client, report).forward())
-        with suppress(BlockingIOError):
-            if journal.closed() and not journal.all_left():
-                with journal.writing():
+        if journal.closed():
+            with suppress(BlockingIOError), journal.writing():
+                # Asked while nobody else writes: the run may have been gone on with meanwhile.
+                if journal.closed() and not journal.all_left():
                     journal.remove()
 
 
@@ -108,7 +107,12 @@ def connected(journal: Journal) -> MlflowClient:
     first = journal.first()
     for earlier in map(journals.of, first["after"] if first else ()):
         if earlier.folder.exists() and not earlier.written():
-            send(earlier, client)
+            try:
+                with suppress(UserError):  # `reprise sync` tells what is wrong with it
+                    send(earlier, client)
+            except store.Unreachable:
+                if earlier.left(ENTRIES):
+                    raise  # else only artifacts are left, which nothing builds on
     return client
 
 

@@ -17,9 +17,10 @@ _NOT_IN_KEYS = re.compile(r"[^\w\-. :/]", re.ASCII)
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")  # up to the last @: a careless password has one, too
 _IN_QUERY = re.compile(r"(?i)(?<=[?&])((?:[\w\-]*(?:token|password|passwd|secret|signature|key))=)[^&\s]+")
 _SECRET_VARIABLE = re.compile(
-    r"(?i)(token(?!izer)|password|passwd|secret|credential|api_?key|access_?key|private_?key|passphrase)"
+    r"(?i)(token(?!izer)|password|passwd|secret|credential|api_?key|access_?key|private_?key|passphrase|_(?:pwd|pass|pat)$)"
 )
 _SHORTEST_SECRET = 8
+_MASK = "(secret)"  # YAML stays YAML with it, where it would take `***` for an alias
 
 
 def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
@@ -78,7 +79,7 @@ def without_secrets(text: str) -> str:
     """The text without user names and passwords in addresses, and without values of secret environment variables."""
     text = _IN_QUERY.sub(r"\1***", _USERINFO.sub("", text))
     for secret in secret_values():
-        text = text.replace(secret, "***")
+        text = text.replace(secret, _MASK)
     return text
 
 

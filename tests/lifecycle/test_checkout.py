@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from pipeline import digest, params_file, project
@@ -158,6 +159,32 @@ def test_what_somebody_else_wrote_leads_nowhere(folder: Path, forged: str):
     client.log_text(run_id, forged, lineage.LINEAGE)
     with pytest.raises(UserError, match="none that Reprise wrote"):
         checkout.origin(records.find(run_id, "reprise"))
+
+
+def link(path: str, target: Path) -> str:
+    """A patch that makes a link of a new file."""
+    head = f"diff --git a/{path} b/{path}\nnew file mode 120000\n--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n"
+    return f"{head}+{target}\n\\ No newline at end of file\n"
+
+
+@pytest.mark.parametrize("path", ["dvc.lock", ".dvc/config.local"])
+def test_no_link_in_a_patch_has_a_file_written_elsewhere(made: Traced, folder: Path, path: str):
+    record = made.run("first")
+    made.client.log_text(record.id, link(path, folder / "elsewhere"), lineage.PATCH)
+    with pytest.raises(UserError, match=f"a link leads {path} out of its folder"):
+        checkout.check_out(record, folder / "there")
+    assert not (folder / "elsewhere").exists()
+
+
+def test_no_pointer_has_data_written_elsewhere(made: Traced, folder: Path):
+    value = yaml.safe_load(Path("data/raw/large.csv.dvc").read_text())["outs"][0]["md5"]
+    pointer = ["outs:", f"- md5: {value}", "  hash: md5", "  size: 6", "  path: ../../elsewhere"]
+    head = "diff --git a/x.dvc b/x.dvc\nnew file mode 100644\n--- /dev/null\n+++ b/x.dvc\n@@ -0,0 +1,5 @@\n"
+    record = made.run("first")
+    made.client.log_text(record.id, head + "".join(f"+{line}\n" for line in pointer), lineage.PATCH)
+    tree = checkout.check_out(record, folder / "in" / "there")
+    assert tree.missing == ("x.dvc: it names a place out of the folder",)
+    assert not (folder / "elsewhere").exists()
 
 
 def test_the_command_shares_mlflow_and_says_what_is_next(made: Traced, folder: Path, monkeypatch: pytest.MonkeyPatch):

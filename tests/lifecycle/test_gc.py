@@ -1,8 +1,10 @@
 """Freed is what no kept run, commit or working tree needs; what is kept still comes back, byte for byte."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from pipeline import digest, project
@@ -11,7 +13,9 @@ from pipeline.errors import UserError
 from pipeline.lifecycle import checkout, dvc, gc
 from pipeline.lifecycle.gc import Checkpoints, Keep
 from pipeline.params import Params, Train
+from pipeline.tracking import journal as journals
 from pipeline.tracking import records
+from pipeline.tracking.journal import ENTRIES
 from tests.lifecycle import traced
 from tests.lifecycle.traced import Traced
 from tests.tracking.repositories import commit, write
@@ -103,6 +107,29 @@ def test_a_cache_that_others_may_use_is_left_alone(made: Traced, folder: Path):
     plan = gc.plan(Keep((), 0), Params(), [])
     assert plan.cached == ()
     assert "is not in this project" in plan.untouched[0]
+
+
+def test_rows_that_only_a_run_of_another_experiment_uses_stay(made: Traced):
+    write({"data/raw/large.csv": "of another experiment alone\n"})
+    traced.dvc("add", "-q", "data/raw/large.csv")
+    value = yaml.safe_load(Path("data/raw/large.csv.dvc").read_text())["outs"][0]["md5"]
+    other = replace(made, experiment=made.client.create_experiment("other")).run("elsewhere")
+    write({"data/raw/large.csv": "large\n"})
+    traced.dvc("add", "-q", "data/raw/large.csv")
+    gc.free(gc.plan(Keep((), 0), Params(), []), lambda folder: None)
+    assert cached(value)
+    assert cached(other.tags["reprise.output.models/best"])
+
+
+def test_while_runs_are_not_in_mlflow_yet_the_cache_is_left_alone(made: Traced):
+    made.run("worst", 0.1, at(0.1))
+    made.run("last", 0.9, at(0.2))
+    unsent = journals.new()
+    with unsent.writing():
+        unsent.append(ENTRIES, {"kind": "open", "uri": ""})
+        plan = gc.plan(Keep((), 1), at(0.2), [])
+    assert (plan.cached, plan.revision) == ((), None)
+    assert "runs that go on, or are not in MLflow yet, may use it" in plan.untouched[0]
 
 
 def test_what_to_keep_is_read(made: Traced):

@@ -29,14 +29,14 @@ STEPS, PAUSE = 400, 0.02
 Trouble = dict[int, Callable[[], object]]
 
 
-def train(trouble: Trouble | None = None, resume: str | None = None, first: int = 1) -> Run:
+def train(trouble: Trouble | None = None, resume: str | None = None, first: int = 1, pause: float = PAUSE) -> Run:
     """A loop of some seconds that logs each step, and before some of them does something to the servers."""
     with Run.start(Params(), inputs={"data/tokenized": DIGEST}, device="cpu", resume=resume) as run:
         run.dataset("train", "training", DIGEST, 1234, "rows.csv")
         for step in range(first, STEPS + 1):
             (trouble or {}).get(step, lambda: None)()
             run.metrics(step, {"train/loss": 1 / step, "train/learning_rate": step / STEPS})
-            time.sleep(PAUSE)
+            time.sleep(pause)
         Path("note.txt").write_text("kept")
         run.artifact(Path("note.txt"), "notes")
     return run
@@ -94,8 +94,8 @@ def project(folder: Path, monkeypatch: pytest.MonkeyPatch, mlflow_server: Server
     return folder
 
 
-def test_a_server_killed_in_mid_run(mlflow_server: Server) -> None:
-    train({100: mlflow_server.kill, 300: mlflow_server.start})
+def test_a_server_killed_for_a_minute_in_mid_run(mlflow_server: Server) -> None:
+    train({50: mlflow_server.kill, 350: mlflow_server.start}, pause=0.2)
     assert_whole(mlflow_server)
 
 

@@ -171,3 +171,20 @@ def test_changes_of_rows_stay_out_of_the_patch_unless_they_may_be_in_it(base: st
     assert b"private words" not in kept.patch
     assert b"more.csv" in kept.patch
     assert [(found.path, found.reason[:13]) for found in kept.left_out] == [("data/raw/rows.csv", "it holds rows")]
+
+
+def test_a_repository_without_a_commit_keeps_no_other_file_out(base: str):
+    git("init", "-q", "nested")
+    write({"new.txt": "new\n"})
+    assert changes.since(base).paths == ("new.txt",)
+
+
+def test_a_change_that_git_does_not_tell_is_listed_as_left_out(base: str, monkeypatch: pytest.MonkeyPatch):
+    write({"notes.txt": "two\n"})
+    ask = changes.git.output
+    monkeypatch.setattr(
+        changes.git, "output", lambda *command, **more: None if "--binary" in command else ask(*command, **more)
+    )
+    found = changes.since(base)
+    assert (found.patch, found.paths) == (b"", ("notes.txt",))
+    assert found.left_out == (changes.LeftOut("notes.txt", "git did not say what changed"),)

@@ -108,6 +108,16 @@ def test_the_journals_of_runs_that_are_gone_are_closed_once(folder: Path) -> Non
     assert not empty.folder.exists()
 
 
+def test_what_a_killed_removal_left_takes_no_space(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    with journal.writing(), monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda path, ignore_errors: None)
+        journal.append(ENTRIES, {"kind": "open"})
+        journal.remove()
+    assert len(list(journal.folder.parent.iterdir())) == 1
+    assert journals.close_orphans() == 0
+    assert list(journal.folder.parent.iterdir()) == []
+
+
 def test_an_artifact_is_the_one_that_was_meant_or_none(journal: Journal, folder: Path) -> None:
     (folder / "out").mkdir()
     (folder / "out" / "a.txt").write_text("first")

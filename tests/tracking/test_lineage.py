@@ -5,6 +5,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline import dag, digest
 from pipeline.params import Data, Hardware, Model, Params, Tracking, Train
@@ -190,6 +191,18 @@ def test_what_is_captured_makes_the_run_again(repository: Path):
     assert f"torch=={metadata.version('torch')}" in pins
     assert pins == sorted(pins, key=lambda pin: pin.split("==")[0])
     assert not any(pin.startswith("reprise") for pin in pins)
+
+
+def test_a_secret_in_dvc_lock_is_taken_out_and_the_rest_stays_readable(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HUB_TOKEN", "planted-token-1")
+    lock = "stages:\n  train:\n    params:\n      params.yaml:\n        a: planted-token-1\n        b: 'x # y'\n"
+    write({"dvc.yaml": STAGES, "dvc.lock": lock})
+    kept = lineage.capture(Params(), {}, "cpu")[lineage.LOCK]
+    assert yaml.safe_load(kept)["stages"]["train"]["params"]["params.yaml"] == {"a": "(secret)", "b": "x # y"}
+    monkeypatch.delenv("HUB_TOKEN")
+    assert lineage.capture(Params(), {}, "cpu")[lineage.LOCK] == lock.encode()
 
 
 def test_without_git_the_rest_is_captured(folder: Path):

@@ -1,6 +1,7 @@
 """The process that sends: a database or server that fails, is gone or refuses us, and how runs end."""
 
 import logging
+import os
 import signal
 import socket
 import sqlite3
@@ -20,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from pipeline.errors import UserError
-from pipeline.tracking import journal, run_map, store, sync
+from pipeline.tracking import forward, journal, run_map, sender, store, sync
 from pipeline.tracking.run import Run
 from tests.tracking.conftest import start
 from tests.tracking.runs import DIGEST, begun, evaluated, points, stored
@@ -188,6 +189,29 @@ def test_a_server_that_never_answers_is_not_waited_for(
     assert "does not answer; the run goes on" in said
     written = "".join(path.read_text() for path in left.folder.rglob("*") if path.is_file())
     assert "pa55" not in said + written
+
+
+def test_a_server_that_is_always_slow_is_given_more_time(home: Path, monkeypatch: pytest.MonkeyPatch):
+    class Slow:
+        def __init__(self, *values: object) -> None:
+            pass
+
+        def forward(self) -> None:
+            waited.append(int(os.environ[store.TIMEOUT]))
+            if waited[-1] < 20:
+                raise store.Unreachable("timed out")
+            sending._closing = True
+
+    waited: list[int] = []
+    sending = sender._Sender(journal.new(), lambda: None)
+    sending._journal.folder.mkdir(parents=True)
+    monkeypatch.setattr(sender._Sender, "_rest", lambda self, seconds: None)
+    monkeypatch.setattr(sender._Sender, "_send_others", lambda self, client: None)
+    monkeypatch.setattr(sync, "connected", lambda journal: None)
+    monkeypatch.setattr(forward, "Forwarder", Slow)
+    monkeypatch.setenv(store.TIMEOUT, store.IMPATIENCE[store.TIMEOUT])
+    sending.run()
+    assert waited[:4] == [3, 6, 12, 24]
 
 
 def test_a_login_that_may_only_read_is_an_error_before_training(

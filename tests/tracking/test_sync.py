@@ -1,3 +1,4 @@
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -103,3 +104,35 @@ def test_a_run_that_mlflow_refuses_holds_up_no_other(
     assert [entries.first()["experiment"] for entries in journal.pending()] == ["gone"]
     (run,) = client.search_runs([client.get_experiment_by_name("there").experiment_id])
     assert run.info.status == "FINISHED"
+
+
+def test_artifacts_that_nobody_takes_hold_up_no_scores(
+    client: MlflowClient, unsent: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(self: MlflowClient, *values: object) -> None:
+        raise ConnectionError("no route")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(MlflowClient, "log_artifact", away)
+        with pytest.raises(UserError, match="no route"):
+            said()
+        evaluated(0.7)
+    assert points(client, unsent[1], "test/accuracy") == [(0, 0.8)]
+    assert points(client, unsent[2], "test/accuracy") == [(0, 0.9)]
+    children = client.search_runs([stored(client, unsent[0]).info.experiment_id], "metrics.`test/accuracy` = 0.7")
+    assert len(children) == 1
+    assert len(journal.pending()) == 4, "their artifacts are left"
+    said()
+    assert journal.pending() == []
+
+
+def test_an_evaluation_does_not_send_what_was_written_for_another_server(
+    unsent: list[Run], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(home / "mlflow.db", home / "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/other.db")
+    evaluated(0.7)
+    other = MlflowClient(f"sqlite:///{home}/other.db")
+    (only,) = other.search_runs([found.experiment_id for found in other.search_experiments()])
+    assert only.data.metrics == {"test/accuracy": 0.7}
+    assert [left.id for left in journal.pending()] == [run.id for run in unsent]

@@ -89,13 +89,16 @@ def test_addresses_lose_their_secrets(text: str, shown: str):
 
 def test_values_of_secret_variables_are_taken_out(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_TOKEN", "hf_0123456789")
+    monkeypatch.setenv("MYSQL_PWD", "pwd_0123456789")
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "switched_off")
-    assert values.tags({"note": "used hf_0123456789, switched_off"}) == {"note": "used ***, switched_off"}
-    assert values.flatten({"a": ["hf_0123456789"]}) == {"a": '["***"]'}
+    monkeypatch.setenv("OLDPWD", "/some/folder")
+    note = {"note": "used hf_0123456789, pwd_0123456789, switched_off, /some/folder"}
+    assert values.tags(note) == {"note": "used (secret), (secret), switched_off, /some/folder"}
+    assert values.flatten({"a": ["hf_0123456789"]}) == {"a": '["(secret)"]'}
 
 
 def test_a_secret_is_found_however_it_is_spelled(monkeypatch: pytest.MonkeyPatch):
     secret = 'sl/sh"quote\\back'
     monkeypatch.setenv("DB_PASSWORD", secret)
-    assert values.flatten({"a": [secret]}) == {"a": '["***"]'}
+    assert values.flatten({"a": [secret]}) == {"a": '["(secret)"]'}
     assert "sh" not in values.without_secrets(f"url {quote(secret, safe='')} json {json.dumps(secret)} plain {secret}")
