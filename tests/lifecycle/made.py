@@ -15,6 +15,7 @@ from pipeline.evaluation.examples import Examples, keys_of
 from pipeline.params import Hardware, Params, Promotion
 from pipeline.tasks.text_classification import TextClassification
 from pipeline.tracking import records, store
+from pipeline.tracking.registry import CHAMPION
 from tests.conftest import texts_and_labels
 from tests.serving.exported import LABELS
 
@@ -97,3 +98,8 @@ def evaluated_run(
     client.log_artifacts(run, str(model), "model")
     client.set_terminated(run)
     return run
+
+
+def champion(client: MlflowClient) -> str:
+    """The number of the version that the alias names."""
+    return str(client.get_model_version_by_alias("reprise", CHAMPION).version)

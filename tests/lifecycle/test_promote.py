@@ -1,125 +1,32 @@
-"""Register, decide, promote, roll back: from runs in a real MLflow store, with real models."""
+"""Promote, roll back: from runs in a real MLflow store, with real models."""
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import click
-import mlflow
-import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import digest, params_file, project
+from pipeline import params_file, project
 from pipeline.errors import UserError
 from pipeline.evaluation import examples
 from pipeline.lifecycle.decide import Decision, decide
-from pipeline.lifecycle.fetch import of_registry
 from pipeline.lifecycle.promote import promote, rollback
 from pipeline.lifecycle.register import register
-from pipeline.params import Hardware, Params, Promotion
-from pipeline.serving.predictor import Predictor
+from pipeline.params import Params, Promotion
 from pipeline.tracking import history
 from pipeline.tracking.registry import CHAMPION, Registry
 from tests.lifecycle.made import (
-    COMMIT,
     answered,
-    evaluated_again,
-    evaluated_run,
-    other_model,
-    project_folder,
+    champion,
     write_test_rows,
 )
-from tests.serving.exported import LABELS
 
 NON_INFERIOR = Promotion(required="non-inferior", margin=0.05)
 
 
-@pytest.fixture
-def params(home: Path) -> Params:
-    return project_folder()
-
-
-@pytest.fixture
-def good(client: MlflowClient, params: Params, model: Path) -> str:
-    return evaluated_run(client, "good", model, errors=80)
-
-
-@pytest.fixture
-def better(client: MlflowClient, params: Params, model: Path, home: Path) -> str:
-    return evaluated_run(client, "better", other_model(model, home / "models/better", 1), errors=40)
-
-
-@pytest.fixture
-def worse(client: MlflowClient, params: Params, model: Path, home: Path) -> str:
-    return evaluated_run(client, "worse", other_model(model, home / "models/worse", 2), errors=120)
-
-
-def champion(client: MlflowClient) -> str:
-    return str(client.get_model_version_by_alias("reprise", CHAMPION).version)
-
-
-# Register
-
-
-def test_a_run_is_registered_once(client: MlflowClient, good: str, params: Params, model: Path) -> None:
-    version, new = register("good", params)
-    assert new
-    assert str(version) == "reprise/1"
-    assert register(good, params) == (version, False)
-    stored = client.get_model_version("reprise", "1")
-    assert stored.run_id == good
-    assert stored.tags["reprise.model_digest"] == digest.of_folder(model)
-    assert stored.tags["reprise.git.commit"] == COMMIT
-    assert stored.tags["reprise.test_set"] == version.test_set
-    assert stored.description == "# Card"
-    assert champion_or_none(client) is None
-
-
-def champion_or_none(client: MlflowClient) -> str | None:
-    return client.get_registered_model("reprise").aliases.get(CHAMPION)
-
-
-def test_a_version_is_a_pyfunc_with_the_card_and_answers_as_the_model(
-    client: MlflowClient, good: str, params: Params, model: Path, tmp_path: Path
-) -> None:
-    version, _ = register("good", params)
-    folder = Registry.open("reprise").fetch(version, tmp_path / "fetched")
-    assert (folder / "README.md").read_text().startswith("---\na: b\n---\n")
-    loaded = mlflow.pyfunc.load_model(str(folder))
-    texts = ["good fine day", "awful", "calm and plain"]
-    ours = Predictor.load(model, Hardware(use_cpu=True)).answer(texts)
-    assert loaded.predict(pd.DataFrame({"text": texts})).to_dict("records") == ours
-
-
-def test_a_model_that_mlflow_does_not_keep_is_taken_from_the_project(
-    client: MlflowClient, params: Params, model: Path
-) -> None:
-    run = evaluated_run(client, "bare", model, errors=80)
-    shutil.rmtree(Path(client.get_run(run).info.artifact_uri.removeprefix("file://")) / "model")
-    with pytest.raises(UserError, match="kept no model in MLflow"):
-        register("bare", params)
-    shutil.copytree(model, project.BEST_MODEL)
-    assert register("bare", params)[1]
-
-
-def test_a_kept_model_that_changed_is_not_registered(client: MlflowClient, good: str, params: Params) -> None:
-    kept = Path(client.get_run(good).info.artifact_uri.removeprefix("file://")) / "model/config.json"
-    kept.write_text(kept.read_text() + "\n")
-    with pytest.raises(UserError, match="is not the one that it made"):
-        register("good", params)
-
-
-def test_a_run_without_a_model_is_told(client: MlflowClient, params: Params) -> None:
-    experiment = client.create_experiment("reprise")
-    client.create_run(experiment, run_name="empty")
-    with pytest.raises(UserError, match=r"The run empty .* made no model"):
-        register("empty", params)
-
-
-# Decide and promote
+# Promote
 
 
 def test_the_first_champion_needs_the_floors_alone(client: MlflowClient, good: str, params: Params) -> None:
@@ -150,115 +57,12 @@ def test_a_better_model_follows_and_a_worse_one_does_not(
     assert promoted.model_digest == promoted.champion_model_digest
 
 
-def test_looks_at_the_test_set_are_counted(client: MlflowClient, good: str, better: str, params: Params) -> None:
-    assert [decide(name, params).looks for name in ("good", "better", "good")] == [1, 2, 3]
-
-
-def test_a_decision_reads_as_it_was_written(good: str, params: Params, tmp_path: Path) -> None:
-    promoted = Promotion(floors={"accuracy": 0.5})
-    decision = decide("good", params.model_copy(update={"promotion": promoted}))
-    decision.write(tmp_path / "decision.json")
-    assert Decision.read(tmp_path / "decision.json") == decision
-    assert Decision.read(tmp_path / "decision.json").digest == decision.digest
-
-
 def test_forcing_is_recorded_with_its_reason(client: MlflowClient, good: str, worse: str, params: Params) -> None:
     promote("good", params)
     _, event = promote("worse", params, reason="the other one leaks")
     assert event is not None
     assert (event.kind, event.verdict, event.reason) == ("forced", "not passed", "the other one leaks")
     assert champion(client) == "2"
-
-
-def test_champions_cannot_creep_down(client: MlflowClient, params: Params, model: Path, home: Path) -> None:
-    """Three models, each worse than the one before by less than the margin."""
-    params = params.model_copy(update={"promotion": NON_INFERIOR})
-    for number, errors in enumerate((40, 46, 70), 1):
-        evaluated_run(client, f"m{number}", other_model(model, home / f"models/m{number}", number), errors)
-    assert promote("m1", params)[1] is not None
-    assert promote("m2", params)[1] is not None
-    # Against m2 it lost 24 rows of 400 (6%), against m1, the best of them, 30.
-    (check,) = decide("m3", params).checks
-    assert check.value == pytest.approx(-30 / 400)
-
-
-def test_what_was_rolled_back_is_no_bar(client: MlflowClient, good: str, better: str, params: Params) -> None:
-    params = params.model_copy(update={"promotion": NON_INFERIOR})
-    promote("good", params)
-    promote("better", params)
-    rollback(params, None, None, "it was trained on the test rows")
-    (check,) = decide("good", params).checks
-    assert check.value == 0.0
-
-
-# The test set changed
-
-
-def test_the_champion_answers_new_test_rows_anew(
-    client: MlflowClient, good: str, params: Params, model: Path, home: Path
-) -> None:
-    promote("good", params)
-    write_test_rows(seed=6)
-    evaluated_run(client, "new", other_model(model, home / "models/new", 3), errors=0)
-    decision = decide("new", params)
-    (check,) = decision.checks
-    right = rightly_answered(model)
-    assert 0 < right < 100, "a random model is right on some"
-    assert check.value == pytest.approx(1 - right / 400)
-    assert decision.passed
-    # It was asked once: what it answered is kept, and the rows are needed no more.
-    write_test_rows(seed=7)
-    assert decide("new", params).checks == decision.checks
-
-
-def rightly_answered(model: Path) -> int:
-    """How many test rows of the project the model really has right."""
-    rows = pq.read_table(project.PREPARED / "test.parquet")
-    said = Predictor.load(model, Hardware(use_cpu=True)).answer(rows["text"].to_pylist())
-    targets = rows["label"].to_pylist()
-    return sum(answer["label"] == LABELS[label] for answer, label in zip(said, targets, strict=True))
-
-
-def test_margins_do_not_add_up_over_a_change_of_the_test_rows(
-    client: MlflowClient, good: str, params: Params, model: Path, home: Path
-) -> None:
-    params = params.model_copy(update={"promotion": NON_INFERIOR})
-    promote("good", params)
-    write_test_rows(seed=6)
-    wrong = 400 - rightly_answered(model)
-    for number in (1, 2):
-        evaluated_run(client, f"m{number}", other_model(model, home / f"models/m{number}", number), wrong + 8 * number)
-    promote("m1", params, reason="the next one shall be held against the one before, too")
-    (check,) = decide("m2", params).checks
-    assert check.value == pytest.approx(-16 / 400)
-
-
-def test_rows_that_are_not_here_are_told(
-    client: MlflowClient, good: str, params: Params, model: Path, home: Path
-) -> None:
-    promote("good", params)
-    write_test_rows(seed=6)
-    evaluated_run(client, "new", other_model(model, home / "models/new", 3), errors=0)
-    write_test_rows(seed=7)
-    with pytest.raises(UserError, match="The test rows changed since reprise/1 was evaluated"):
-        decide("new", params)
-
-
-def test_the_newest_evaluation_counts_and_the_champion_s_on_the_same_rows(
-    client: MlflowClient, good: str, better: str, params: Params
-) -> None:
-    promote("good", params)
-    test_rows = project.PREPARED / "test.parquet"
-    before = test_rows.read_bytes()
-    write_test_rows(seed=6)
-    evaluated_again(client, good, errors=100)
-    evaluated_again(client, better, errors=60)
-    (check,) = decide("better", params).checks
-    assert check.value == pytest.approx(40 / 400), "both answered the new rows"
-    test_rows.write_bytes(before)
-    evaluated_again(client, better, errors=70)
-    (check,) = decide("better", params).checks
-    assert check.value == pytest.approx(10 / 400), "of the champion those on the same rows, though they are older"
 
 
 # What changed since the decision
@@ -376,19 +180,6 @@ def test_an_alias_that_was_moved_by_hand_needs_a_version(
     with pytest.raises(UserError, match="became champion without Reprise"):
         rollback(params, None, None, None)
     assert rollback(params, None, "1", None).before == "2"
-
-
-def test_a_registered_model_is_fetched_once(good: str, params: Params, model: Path) -> None:
-    promote("good", params)
-    folder = of_registry("reprise@champion")
-    assert folder is not None
-    assert digest.of_folder(folder) == digest.of_folder(model)
-    assert of_registry("reprise/1") == folder
-    assert of_registry("models/best/deep") is None
-    with pytest.raises(UserError, match="no alias 'chamion'"):
-        of_registry("reprise@chamion")
-    with pytest.raises(UserError, match="no version 7"):
-        of_registry("reprise/7")
 
 
 # The commands
