@@ -43,6 +43,9 @@ COMMANDS = {
 # experiment: after a change of these alone `dvc repro` runs nothing, so what is wrong there is to be told here.
 _OF_VALID_PARAMS = {"summary", "ui", "compare", "seeds", "register", "decide", "promote", "rollback", "history"}
 
+# Those that read runs: what is not in MLflow yet is sent first, and runs whose processes are gone are closed.
+_OF_RUNS = {"ui", "compare", "register", "decide", "promote", "checkout", "verify", "gc"}
+
 
 def _switch_on_tracebacks(_context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted:
@@ -85,11 +88,11 @@ class _LazyGroup(click.Group):
         command: click.Command = copy.copy(import_module(f"pipeline.cli.{cmd_name}").command)
         command.params = [*command.params, _DEBUG]
         if command.callback is not None:
-            command.callback = _in_project(command.callback, cmd_name in _OF_VALID_PARAMS)
+            command.callback = _in_project(command.callback, cmd_name in _OF_VALID_PARAMS, cmd_name in _OF_RUNS)
         return command
 
 
-def _in_project(callback: Callable[..., Any], of_valid_params: bool) -> Callable[..., Any]:
+def _in_project(callback: Callable[..., Any], of_valid_params: bool, of_runs: bool) -> Callable[..., Any]:
     """The callback, run in the project's folder. Not before: `reprise predict --help` works anywhere."""
 
     @wraps(callback)
@@ -104,6 +107,13 @@ def _in_project(callback: Callable[..., Any], of_valid_params: bool) -> Callable
             from pipeline import params_file, project
 
             params_file.read(project.PARAMS)
+        if of_runs:
+            from pipeline.tracking import journal
+
+            if journal.pending():
+                from pipeline.tracking import sync  # imports MLflow, which takes seconds
+
+                sync.catch_up()
         return callback(*args, **kwargs)
 
     return run

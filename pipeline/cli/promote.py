@@ -34,8 +34,8 @@ def command(run: str | None, decision: Path | None, force: bool, reason: str | N
     if event is not None:
         before = f" in place of version {event.before}" if event.before else ""
         click.echo(f"Version {event.version} of '{made.registered_model}' is champion{before}.")
-    elif made.model_digest == made.champion_model_digest:
-        click.echo(f"Version {made.champion} of '{made.registered_model}' is champion already.")
+    elif made.passed or force or made.model_digest == made.champion_model_digest:
+        click.echo(f"This model is the champion of '{made.registered_model}' already.")
     else:
         click.echo("The champion stays. To promote it all the same: reprise promote --force --reason TEXT")
         return NOT_PASSED

@@ -13,6 +13,7 @@ from pipeline.tracking import journal as journals
 from pipeline.tracking import store
 from pipeline.tracking.forward import Forwarder, Report
 from pipeline.tracking.journal import ENTRIES, Journal
+from pipeline.tracking.sending import say
 
 
 @dataclass
@@ -43,6 +44,14 @@ def left() -> Left:
 def sendable() -> list[Journal]:
     """The journals that nobody writes, in the order of their runs."""
     return left().journals
+
+
+def catch_up() -> None:
+    """Close the runs whose processes are gone, and send what is left, before runs are read; a failure costs a line."""
+    try:
+        send_all(left().journals, lambda sent: None)
+    except UserError as error:
+        say(str(error))
 
 
 def send_all(left: Sequence[Journal], advance: Callable[[int], None]) -> None:

@@ -83,6 +83,15 @@ def test_a_decision_is_gone_by(client: MlflowClient, decided: Path, params: Para
     assert champion(client) == "2"
 
 
+def test_a_decision_that_was_gone_by_is_no_error(client: MlflowClient, decided: Path, params: Params) -> None:
+    """A step of CI may be run once more."""
+    promote(None, params, decided)
+    decision, again = promote(None, params, decided)
+    assert decision.passed
+    assert again is None
+    assert champion(client) == "2"
+
+
 def test_another_champion_since_then_is_refused(
     client: MlflowClient, decided: Path, worse: str, params: Params
 ) -> None:

@@ -136,3 +136,21 @@ def test_an_evaluation_does_not_send_what_was_written_for_another_server(
     (only,) = other.search_runs([found.experiment_id for found in other.search_experiments()])
     assert only.data.metrics == {"test/accuracy": 0.7}
     assert [left.id for left in journal.pending()] == [run.id for run in unsent]
+
+
+def test_what_is_left_is_sent_before_runs_are_read(client: MlflowClient, unsent: list[Run]) -> None:
+    sync.catch_up()
+    assert points(client, unsent[0], "train/loss") == [(1, 1.0)]
+    assert not journal.pending()
+
+
+def test_runs_are_read_all_the_same_where_some_cannot_be_sent(
+    unsent: list[Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(journal: journal.Journal) -> None:
+        raise UserError("The experiment is deleted.")
+
+    monkeypatch.setattr(sync, "connected", refused)
+    sync.catch_up()
+    assert capsys.readouterr().err.startswith("The experiment is deleted.\n")
+    assert len(journal.pending()) == 3
