@@ -224,7 +224,7 @@ class Evaluate(Section):
         ["label", "length"], description="groups of rows scored on their own: label, length (tokens), any raw column"
     )
     publish_texts: Literal["none", "local", "mlflow"] = Field(
-        "local", description="where texts of rows may stand: nowhere, in the local report, or in MLflow, too"
+        "local", description="where texts of rows may stand: none, local (the report here), or mlflow, too"
     )
 
 
@@ -311,6 +311,14 @@ class Promotion(Section):
         "reject", description="what becomes of a model for which the rows are too few to tell: reject or accept"
     )
     confidence_level: Number = Field(0.95, gt=0.5, lt=1, description="of every one-sided bound")
+
+    @field_validator("floors")
+    @classmethod
+    def _can_be_reached(cls, floors: dict[str, float]) -> dict[str, float]:
+        for name, floor in floors.items():
+            if floor > 1:
+                raise ValueError(f"the floor of '{name}' is {floor:g}, and no score is above 1: 80% is 0.8")
+        return floors
 
     @field_validator("guarded")
     @classmethod

@@ -37,6 +37,8 @@ def main(stage: Callable[[Params], None]) -> None:
         sys.exit(_TERMINATED)
 
     signal.signal(signal.SIGTERM, terminate)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Else Python looks through all that torch and transformers made before it ends: over a second, of the few that a
     # scheduler leaves to a preempted job.
     atexit.register(gc.freeze)

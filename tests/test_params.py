@@ -105,3 +105,8 @@ def test_the_source_is_the_file_or_the_dataset() -> None:
 def test_params_cannot_be_changed_by_accident() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Params().train.seed = 1  # type: ignore[misc]
+
+
+def test_a_floor_that_no_score_can_reach_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"the floor of 'accuracy' is 80, and no score is above 1: 80% is 0.8"):
+        Promotion(floors={"accuracy": 80})

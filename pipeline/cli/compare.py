@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from pipeline.cli import compare_tables
+from pipeline.cli.output import prepared
 
 
 @click.command("compare")
@@ -36,6 +37,8 @@ def command(
     from pipeline import params_file, project
     from pipeline.lifecycle import compare, compare_page
 
+    if html is not None:
+        prepared(html)
     found = compare.compare((reference, *runs), params_file.read(project.PARAMS), split, common, only)
     if html is not None:
         html.write_text(compare_page.render(found), encoding="utf-8", newline="\n")

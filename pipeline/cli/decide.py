@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import params_file, project
+from pipeline.cli.output import prepared
 
 if TYPE_CHECKING:
     from pipeline.lifecycle.decide import Decision
@@ -38,6 +39,7 @@ def command(run: str, output: Path, as_json: bool) -> int:
     # Imported here: torch and MLflow take seconds, and `reprise decide --help` should not.
     from pipeline.lifecycle.decide import decide
 
+    prepared(output)
     decision = decide(run, params_file.read(project.PARAMS))
     decision.write(output)
     if as_json:

@@ -137,14 +137,10 @@ def _guarded(candidate: Examples, champion: Examples, settings: Promotion, n_res
     pairs = {
         name: Pair.of(candidate.take(places), champion.take(places), _enough(n_resamples, alpha / len(asked)))
         for name, _, _, places in asked
-        if len(places)
     }
 
     def check(name: str, score: str, margin: float, among: int) -> Check:
         rule = f"{name} {'rose' if score == 'loss' else 'fell'} by at most {margin:g}"
-        if name not in pairs:
-            level = settings.confidence_level
-            return Check(rule, "cannot tell", None, None, -margin, level, 0, "no test row belongs to it")
         return _not_worse(rule, pairs[name], score, margin, 1 - alpha / among)
 
     # Holm's steps: all are tested at the level of as many as are not held yet, until no more are.
@@ -234,12 +230,17 @@ def _check_names(candidate: Examples, settings: Promotion) -> None:
     for name in settings.guarded:
         score, _, where = name.partition(_ON)
         asked.append(("promotion.guarded", score, (*scores, "loss")))
-        column = where.partition(_IS)[0]
+        column, given, value = where.partition(_IS)
         if where and column not in candidate.slices:
             there = ", ".join(candidate.slices) or "none"
             raise UserError(
                 f"params.yaml: promotion.guarded: '{name}': the test rows have no slice '{column}'; there is {there}."
                 f"{did_you_mean(column, candidate.slices)}\nSlices are made by evaluate: see evaluate.slices."
+            )
+        if given and value not in (values := sorted(set(candidate.slices[column].tolist()), key=str)):
+            raise UserError(
+                f"params.yaml: promotion.guarded: '{name}': no test row has the {column} '{value}'; "
+                f"there is {', '.join(map(str, values))}.{did_you_mean(value, map(str, values))}"
             )
     for key, name, known in asked:
         if name not in known:

@@ -41,7 +41,7 @@ class Keep:
         if wrong := [name for name in names if name not in {*known, "champion"}]:
             there = f"; there are {', '.join(sorted(known))}" if known else ""
             raise UserError(
-                f"--keep {text}: no registered model has the alias '{wrong[0]}'{there}. Use aliases and best:N."
+                f"--keep {text}: no registered model has the alias '{wrong[0]}'{there}. Use aliases and best:5."
             )
         return cls(names, max(counts, default=0))
 

@@ -42,11 +42,20 @@ def written(overrides: Sequence[str], path: Path) -> Iterator[Params]:
     try:
         if text != before:
             path.write_text(text, encoding="utf-8", newline="\n")
-        yield params_file.read(path)
+        yield _read(path, overrides)
         after = with_staying
     finally:
         if text != after:
             path.write_text(after, encoding="utf-8", newline="\n")
+
+
+def _read(path: Path, overrides: Sequence[str]) -> Params:
+    try:
+        return params_file.read(path)
+    except UserError as error:
+        if not overrides:
+            raise
+        raise UserError(f"With {' '.join(f'--set {override}' for override in overrides)}: {error}") from None
 
 
 def _with(text: str, overrides: Sequence[str]) -> str:

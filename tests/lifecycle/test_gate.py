@@ -213,9 +213,10 @@ def test_a_small_slice_cannot_tell_even_if_no_row_changed() -> None:
     assert decided(ours, theirs, guarded={"accuracy on kind": 0.05}, on_uncertain="accept").passed
 
 
-def test_a_value_of_a_slice_without_rows_cannot_tell() -> None:
-    check = decided(sliced(BETTER), sliced(CHAMPION), guarded={"accuracy on length=huge": 0.05}).checks[1]
-    assert (check.outcome, check.rows, check.reason) == ("cannot tell", 0, "no test row belongs to it")
+def test_a_value_of_a_slice_without_rows_is_refused() -> None:
+    """It may be misspelt, and a guard that nobody sees missing guards nothing."""
+    with pytest.raises(UserError, match=r"no test row has the length 'huge'; there is "):
+        decided(sliced(BETTER), sliced(CHAMPION), guarded={"accuracy on length=huge": 0.05})
 
 
 def test_many_guards_are_corrected_after_holm() -> None:

@@ -63,7 +63,7 @@ def test_a_key_that_the_file_leaves_out_is_added(file: Path):
     [
         ("train.lerning_rate=1", "Did you mean 'train.learning_rate'"),
         ("lr=1", "cannot stand|no key 'lr'"),
-        ("train.seed=many", "train.seed is 'many'; it must be a whole number"),
+        ("train.seed=many", "With --set train.seed=many: .*train.seed is 'many'; it must be a whole number"),
         ("train.learning_rate=-1", "greater than 0"),
         ("train.seed", "no KEY=VALUE"),
         ("=1", "no KEY=VALUE"),

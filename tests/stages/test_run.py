@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -89,3 +91,16 @@ def test_a_full_disk_is_a_message(name: str, again: str) -> None:
     failed = run("import errno; raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))", name=name)
     assert failed.returncode == 1
     assert failed.stderr == f"{name}: No space left on device. Free some; then {again}.\n"
+
+
+def test_a_stage_that_is_stopped_while_it_imports_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "pyarrow.py").write_text("import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)")
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    stopped = subprocess.run(
+        [sys.executable, "-m", "stages.prepare"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert (stopped.returncode, stopped.stderr) == (-signal.SIGINT, "")
