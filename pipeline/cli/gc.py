@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
 from pipeline import dag, params_file, project
 
@@ -34,7 +35,8 @@ def command(keep: str, dry_run: bool, yes: bool) -> None:
     checkpoints = [
         gc.Checkpoints(found.folder, found.run, found.recorded) for found in abandoned.find(dag.locked("train"), folder)
     ]
-    plan = gc.plan(gc.Keep.parse(keep), params, checkpoints)
+    with Console(stderr=True).status("Looking at the runs, and with DVC at what all commits use ..."):
+        plan = gc.plan(gc.Keep.parse(keep), params, checkpoints)
     total = _show(plan)
     if not (plan.freed or plan.cached or plan.checkpoints):
         click.echo("There is nothing to free.")
