@@ -6,6 +6,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.params import Params
+from tests.lifecycle import toy
 from tests.lifecycle.made import evaluated_run, other_model, project_folder
 from tests.serving.exported import export_tiny_model
 from tests.tracking.conftest import client, empty_database, home
@@ -36,3 +37,9 @@ def better(client: MlflowClient, params: Params, model: Path, home: Path) -> str
 @pytest.fixture
 def worse(client: MlflowClient, params: Params, model: Path, home: Path) -> str:
     return evaluated_run(client, "worse", other_model(model, home / "models/worse", 2), errors=120)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy project with results, for clones."""
+    return toy.project(tmp_path_factory.mktemp("toy"))

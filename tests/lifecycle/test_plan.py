@@ -11,11 +11,6 @@ from pipeline.lifecycle.retrain import Request
 from tests.lifecycle import toy
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.project(tmp_path_factory.mktemp("toy"))
-
-
 @pytest.fixture
 def fresh(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone as a runner has it."""

@@ -10,17 +10,10 @@ from pipeline.lifecycle.proposal import Outcome
 from tests.lifecycle import toy
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.project(tmp_path_factory.mktemp("toy"))
-
-
 @pytest.fixture
 def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone of a bare repository of its own, with new results."""
-    toy.run(tmp_path, "git", "clone", "-q", "--bare", str(made.parent / "origin.git"), "origin.git")
-    toy.run(tmp_path, "git", "clone", "-q", "origin.git", "work")
-    folder = tmp_path / "work"
+    folder = toy.clone(made, tmp_path)
     for key, value in (("user.name", "t"), ("user.email", "t@example.com")):
         toy.run(folder, "git", "config", key, value)
     monkeypatch.chdir(folder)

@@ -23,18 +23,11 @@ from tests.lifecycle import toy
 HEAVY = ("torch", "transformers", "mlflow", "datasets", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "matplotlib")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.project(tmp_path_factory.mktemp("toy"))
-
-
 @pytest.fixture
 def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh clone, as a runner has it, with a bare repository and a DVC remote of its own."""
-    toy.run(tmp_path, "git", "clone", "-q", "--bare", str(made.parent / "origin.git"), "origin.git")
-    toy.run(tmp_path, "git", "clone", "-q", "origin.git", "work")
+    folder = toy.clone(made, tmp_path)
     shutil.copytree(made.parent / "store", tmp_path / "store")
-    folder = tmp_path / "work"
     for key, value in (("user.name", "t"), ("user.email", "t@example.com")):
         toy.run(folder, "git", "config", key, value)
     toy.run(folder, "dvc", "remote", "modify", "--local", "store", "url", str(tmp_path / "store"))

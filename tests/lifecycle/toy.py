@@ -83,3 +83,10 @@ def commit(work: Path, message: str) -> None:
     run(work, "git", "add", "-A")
     run(work, "git", "commit", "-qm", message)
     run(work, "git", "push", "-q", "origin", "HEAD:main")
+
+
+def clone(made: Path, folder: Path) -> Path:
+    """A clone of a project, in a folder, beside a bare repository of its own."""
+    run(folder, "git", "clone", "-q", "--bare", str(made.parent / "origin.git"), "origin.git")
+    run(folder, "git", "clone", "-q", "origin.git", "work")
+    return folder / "work"
