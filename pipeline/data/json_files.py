@@ -1,4 +1,7 @@
-"""JSON files as tables: a list of objects, or one object a line. The content decides, not the ending."""
+"""JSON files as tables: a list of objects, or one object a line. The content decides, not the ending.
+
+Lists and objects inside a row stay what they are: list and struct columns of Arrow.
+"""
 
 import json
 import re
@@ -134,7 +137,7 @@ def _plain(error: json.JSONDecodeError) -> str:
 def _beyond_python(error: ValueError | RecursionError) -> str:
     """What Python cannot read of valid JSON."""
     if isinstance(error, RecursionError):
-        return f"lists or objects are nested too deep; a row is flat: {_EXAMPLE}"
+        return "lists or objects are nested too deep for any column"
     most = sys.get_int_max_str_digits()
     return f"a number has more than {most:,} digits, which no column can hold; put it in quotes if it is text"
 
@@ -159,17 +162,46 @@ def _strict_array(
         return pa.array(values)
     index = bisect_left(range(len(values)), True, key=lambda last: _type(values[: last + 1], above) is None)
     before = _type(values[:index], above)
-    if isinstance(values[index], str) and (reason := rows.half_pair(values[index])):
-        found = f"'{name}' is {rows.shown(values[index])}, which has {reason}"
+    assert before is not None  # the last value of the shortest unfit beginning is the unfit one
+    part, value, before = _misfit(name, values[index], before)
+    found = f"{path}, {unit} {chunk[index][0]}: '{part}' is {rows.shown(value)}"
+    if isinstance(value, str) and (reason := rows.half_pair(value)):
         raise UserError(
-            f"{path}, {unit} {chunk[index][0]}: {found}.\n"
+            f"{found}, which has {reason}.\n"
             r"A character beyond \uffff takes both halves (\ud83d\ude00); write both, or take the half out."
         )
-    if before is None or pa.types.is_null(before):
-        clash = ", which no column can hold"
-    else:
-        clash = f", where the rows above have {_KINDS.get(str(before), before)}"
-    raise UserError(f"{path}, {unit} {chunk[index][0]}: '{name}' is {rows.shown(values[index])}{clash}")
+    if pa.types.is_null(before):
+        raise UserError(f"{found}, which no column can hold")
+    raise UserError(f"{found}, where {'the rows' if part == name else 'those'} above have {_in_words(before)}")
+
+
+def _misfit(name: str, value: Any, above: pa.DataType) -> tuple[str, Any, pa.DataType]:
+    """The innermost part of a value that does not fit: its place, itself, and the type of those above it.
+
+    The second item of a list is `tokens[1]`, a key of an object `answers.text`.
+    """
+    unknown = pa.types.is_null(above)
+    if isinstance(value, list) and (unknown or pa.types.is_list(above)):
+        kind = _UNKNOWN if unknown else above.value_type
+        for place, item in enumerate(value):
+            merged = _type([item], kind)
+            if merged is None:
+                return _misfit(f"{name}[{place}]", item, kind)
+            kind = merged
+    if isinstance(value, dict) and (unknown or pa.types.is_struct(above)):
+        kinds = {} if unknown else {field.name: field.type for field in above}
+        for key, item in value.items():
+            if _type([item], kinds.get(key, _UNKNOWN)) is None:
+                return _misfit(f"{name}.{key}", item, kinds.get(key, _UNKNOWN))
+    return name, value, above
+
+
+def _in_words(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return "lists" if pa.types.is_null(kind.value_type) else f"lists of {_in_words(kind.value_type)}"
+    if pa.types.is_struct(kind):
+        return f"objects with {', '.join(field.name for field in kind)}" if kind.num_fields else "objects"
+    return _KINDS.get(str(kind), str(kind))
 
 
 def _type(values: Sequence[Any], above: pa.DataType = _UNKNOWN) -> pa.DataType | None:

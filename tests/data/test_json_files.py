@@ -60,6 +60,57 @@ def test_kinds_are_compared_across_chunks(tmp_path: Path) -> None:
     )
 
 
+SQUAD = {
+    "id": "5733",
+    "question": "Who?",
+    "context": "Ann did.",
+    "answers": {"text": ["Ann"], "answer_start": [0]},
+}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_lists_and_objects_stay_what_they_are(tmp_path: Path, whole: bool) -> None:
+    rows = [
+        {"answers": {"text": [], "answer_start": []}, "messages": [{"role": "user", "content": "Hi"}]},
+        {"answers": SQUAD["answers"], "messages": [{"role": "user", "content": "a", "name": "Ann"}]},
+    ] * 6000  # more than one chunk
+    path = written(tmp_path, json.dumps(rows) if whole else lines(rows), "x.json")
+    table = read_file(path, wanted=dict.fromkeys(rows[0], "data.text_column_names"))
+    assert (
+        str(table.schema.field("answers").type) == "struct<text: list<item: string>, answer_start: list<item: int64>>"
+    )
+    assert table["answers"].to_pylist() == [row["answers"] for row in rows]
+    assert table["messages"][0].as_py() == [{"role": "user", "content": "Hi", "name": None}]
+
+
+def test_a_column_named_id_gives_way_to_the_place_of_the_row(tmp_path: Path) -> None:
+    path = written(tmp_path, lines([SQUAD]))
+    table = read_file(path, wanted=dict.fromkeys(["question", "context", "answers"], "task"))
+    assert table.to_pylist() == [SQUAD | {"id": "x.jsonl:1"}]
+    assert read_file(path, limit=5).to_pylist() == table.to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([["a", "b"], ["c", 5]], "line 2: 'text[1]' is 5, where those above have text"),
+        ([["a", 5]], "line 1: 'text[1]' is 5, where those above have text"),
+        ([["a"], "b"], "line 2: 'text' is 'b', where the rows above have lists of text"),
+        ([[], "b"], "line 2: 'text' is 'b', where the rows above have lists"),
+        (["a", ["b"]], "line 2: 'text' is ['b'], where the rows above have text"),
+        ([{"a": 1}, ["b"]], "line 2: 'text' is ['b'], where the rows above have objects with a"),
+        ([{}, 1.5], "line 2: 'text' is 1.5, where the rows above have objects"),
+        ([{"a": [1]}, {"b": 1, "a": [2, [3]]}], "line 2: 'text.a[1]' is [3], where those above have whole numbers"),
+        ([[{"a": [True]}, {"a": "x"}]], "line 1: 'text[1].a' is 'x', where those above have lists of true or false"),
+        ([["a", "b\ud83d"]], "line 1: 'text[1]' is 'b\\ud83d', which has half a UTF-16 pair"),
+        ([{"a": 10**30}], "line 1: 'text.a' is 1000000000000000000000000000000, which no column can hold"),
+    ],
+)
+def test_what_does_not_fit_inside_a_value_is_named(tmp_path: Path, texts: list[Any], message: str) -> None:
+    path = written(tmp_path, lines([{"text": text, "label": 1} for text in texts]))
+    assert message in error_of(path)
+
+
 def test_whole_numbers_and_fractions_are_numbers(tmp_path: Path) -> None:
     rows = [{"text": "a", "label": 1 if row < 10_000 else 2.5} for row in range(10_001)]
     table = read_file(written(tmp_path, lines(rows)), wanted=WANTED)
@@ -116,7 +167,7 @@ def test_whole_numbers_and_fractions_are_numbers(tmp_path: Path) -> None:
             lines([*ROWS, {"text": "a", "label": 1, "\ud83d": 1}]),
             "x.jsonl, line 3: the key '\\ud83d' has half a UTF-16 pair: \\ud83d",
         ),
-        (lines(ROWS) + "[" * 100_000, "x.jsonl, line 3: lists or objects are nested too deep; a row is flat: {"),
+        (lines(ROWS) + "[" * 100_000, "x.jsonl, line 3: lists or objects are nested too deep for any column"),
         ("[\n" + "[" * 100_000, "x.jsonl, line 2 (row 1): lists or objects are nested too deep"),
         (lines(ROWS) + '{"text": "a", "label": %s}' % ("1" * 5_000), "x.jsonl, line 3: a number has more than 4,300"),
         ('[{"text": "a", "label": 1},\n{"label": %s}]' % ("1" * 5_000), "x.jsonl, line 2 (row 2): a number has more"),
