@@ -73,7 +73,9 @@ class Data(Section):
         "docstrings",
         description="docstrings (built in), or a dataset of the Hugging Face hub; null when train_file is set",
     )
-    dataset_config_name: str | None = Field(None, description="the configuration of a hub dataset")
+    dataset_config_name: str | None = Field(
+        None, description="the configuration of a hub dataset; a view of docstrings, such as entities or questions"
+    )
     revision: str | None = Field(None, description="the commit or tag of a hub dataset; set it to be reproducible")
     train_file: str | None = Field(
         None,

@@ -62,7 +62,7 @@ def named_columns(data: Data) -> dict[str, str]:
 
 def _tables(data: Data, columns: Mapping[str, str], limit: int | None) -> dict[str, pa.Table]:
     if data.dataset_name == EMBEDDED:
-        return {"train": docstrings.rows(limit)}
+        return {"train": docstrings.table(data.dataset_config_name, limit)}
     if data.dataset_name is not None:
         return _splits(_from_hub(data), data.dataset_name, data, columns, limit)
     tables: dict[str, pa.Table] = {}

@@ -70,7 +70,7 @@ SQUAD = {
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_lists_and_objects_stay_what_they_are(tmp_path: Path, whole: bool) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"answers": {"text": [], "answer_start": []}, "messages": [{"role": "user", "content": "Hi"}]},
         {"answers": SQUAD["answers"], "messages": [{"role": "user", "content": "a", "name": "Ann"}]},
     ] * 6000  # more than one chunk

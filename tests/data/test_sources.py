@@ -263,13 +263,13 @@ def test_a_mistyped_or_misplaced_name_does_not_reach_the_hub() -> None:
 
 
 def test_the_embedded_corpus_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = []
+    asked = []
 
-    def corpus(limit: int | None = None) -> pa.Table:
-        limits.append(limit)
+    def corpus(view: str | None, limit: int | None) -> pa.Table:
+        asked.append((view, limit))
         return pa.table({"id": ["torch/a.py:1"], "text": ["words"], "label": ["torch"]})
 
-    monkeypatch.setattr(docstrings, "rows", corpus)
+    monkeypatch.setattr(docstrings, "table", corpus)
     assert list(sources.read(Data())) == ["train"]
-    sources.head(Data(), rows=50)
-    assert limits == [None, 50]
+    sources.head(Data(dataset_config_name="text"), rows=50)
+    assert asked == [(None, None), ("text", 50)]
