@@ -40,6 +40,14 @@ def _list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _files(value: object) -> object:
+    # Said here, because a union explains itself once for each of its types.
+    names = [value] if isinstance(value, str) else value if isinstance(value, list) and len(value) > 1 else [None]
+    if value is not None and not all(isinstance(name, str) for name in names):
+        raise PydanticCustomError("files", "the name of a file, or a list of two or more names")
+    return value
+
+
 def _steps(value: float) -> float:
     if value >= 1 and not value.is_integer():
         raise PydanticCustomError("steps", "a whole number of steps, or below 1 a fraction of all steps")
@@ -57,6 +65,7 @@ def _json(value: object) -> object:
 
 Number = Annotated[float, BeforeValidator(_number)]
 Names = Annotated[list[str], BeforeValidator(_list)]
+Files = Annotated[str | Annotated[list[str], Field(min_length=2)] | None, BeforeValidator(_files)]
 JsonValue = Annotated[Any, AfterValidator(_json)]
 
 
@@ -77,12 +86,19 @@ class Data(Section):
         None, description="the configuration of a hub dataset; a view of docstrings, such as entities or questions"
     )
     revision: str | None = Field(None, description="the commit or tag of a hub dataset; set it to be reproducible")
-    train_file: str | None = Field(
+    train_file: Files = Field(
         None,
-        description="a file below data/raw/: .csv .tsv .json .jsonl .parquet, also .gz; or a folder saved by datasets",
+        description="a file below data/raw/: .csv .tsv .json .jsonl .parquet .txt .conll, also .gz; a folder saved by "
+        "datasets; or a list of aligned texts",
     )
-    validation_file: str | None = Field(None, description="likewise; null cuts it from the training rows")
-    test_file: str | None = Field(None, description="likewise; null cuts it from the training rows")
+    validation_file: Files = Field(None, description="likewise; null cuts it from the training rows")
+    test_file: Files = Field(None, description="likewise; null cuts it from the training rows")
+    file_format: Literal["csv", "tsv", "json", "parquet", "text", "conll"] | None = Field(
+        None, description="of the files: csv, tsv, json, parquet, text or conll; null goes by the ending of their names"
+    )
+    sample_by: Literal["line", "paragraph", "document"] = Field(
+        "line", description="what a row of a .txt file is: a line, a paragraph or the whole document"
+    )
     column_names: Names | None = Field(None, description="the names of all columns, for a file without a header")
     text_column_names: Names = Field(
         ["text"], min_length=1, max_length=2, description="the column of the text; two columns for pairs"
@@ -107,6 +123,11 @@ class Data(Section):
             raise ValueError("validation_file and test_file go with train_file; set dataset_name to null")
         if self.dataset_name is not None and self.column_names:
             raise ValueError("column_names are for a train_file without a header; set them to null")
+        lists = {type(files) for split in ("train", "validation", "test") if (files := getattr(self, f"{split}_file"))}
+        if len(lists) > 1:
+            raise ValueError("aligned texts are a list of files in each of train_file, validation_file and test_file")
+        if list in lists and (self.file_format not in (None, "text") or self.sample_by != "line"):
+            raise ValueError("a list of files is aligned texts: a row is a line of each; leave file_format at null")
         return self
 
     @model_validator(mode="after")
@@ -121,8 +142,13 @@ class Data(Section):
 
     @property
     def source(self) -> str:
-        """The file or the dataset that the rows come from."""
-        return self.train_file or self.dataset_name or ""
+        """The files or the dataset that the rows come from."""
+        return ", ".join(self.files("train")) or self.dataset_name or ""
+
+    def files(self, split: str) -> list[str]:
+        """The files of a split: none, one, or those of aligned texts."""
+        named: str | list[str] | None = getattr(self, f"{split}_file")
+        return [named] if isinstance(named, str) else named or []
 
 
 class Tokenizer(Section):

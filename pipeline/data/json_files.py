@@ -1,4 +1,4 @@
-"""JSON files as tables: a list of objects, or one object a line. The content decides, not the ending.
+"""JSON files as tables: a list of objects, one object a line, or SQuAD's. The content decides, not the ending.
 
 Lists and objects inside a row stay what they are: list and struct columns of Arrow.
 """
@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.data import rows
+from pipeline.data.squad_files import is_squad, questions
 from pipeline.data.text_files import ROWS_A_CHUNK, lines
 from pipeline.errors import UserError, did_you_mean
 
@@ -23,8 +24,8 @@ _KINDS = {"string": "text", "int64": "whole numbers", "double": "numbers", "bool
 _UNKNOWN = pa.null()
 _EXAMPLE = '{"text": "...", "label": "..."}'
 
-Item = tuple[int, Any]
-"""The line or row where a value stands, and the value."""
+Item = tuple[int | str, Any]
+"""The line or row where a value stands, or the id of a question, and the value."""
 
 
 def read_json(path: Path, short: str, wanted: Mapping[str, str], limit: int | None) -> pa.Table:
@@ -35,16 +36,7 @@ def read_json(path: Path, short: str, wanted: Mapping[str, str], limit: int | No
     Raises:
         UserError: malformed JSON; no list of objects; a wanted key is missing, or its values are of different kinds.
     """
-    stream = lines(path)
-    blank, first = 0, next(stream, None)
-    while first is not None and not first.strip():
-        blank, first = blank + 1, next(stream, None)
-    if first is None:
-        raise UserError(f"{path}: is empty")
-    if first.lstrip().startswith("["):
-        mark, unit, items = "#", "row", _list_items(path, "\n" * blank + first + "".join(stream))
-    else:
-        mark, unit, items = ":", "line", _line_items(path, chain([first], stream), blank + 1)
+    mark, unit, items = _items(path)
     objects = islice(_objects(path, unit, items), limit)
     names: dict[str, None] = {}
     tables: list[pa.Table] = []
@@ -63,7 +55,34 @@ def read_json(path: Path, short: str, wanted: Mapping[str, str], limit: int | No
     return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({"id": []})
 
 
-def _keys(path: Path, unit: str, place: int, value: dict[str, Any], known: Container[str]) -> dict[str, None]:
+def _items(path: Path) -> tuple[str, str, Iterator[Item]]:
+    """What stands between a file's name and a place in it, what a place is, and the values with their places."""
+    stream = lines(path)
+    blank, first = 0, next(stream, None)
+    while first is not None and not first.strip():
+        blank, first = blank + 1, next(stream, None)
+    if first is None:
+        raise UserError(f"{path}: is empty")
+    if first.lstrip().startswith("["):
+        return "#", "row", _list_items(path, "\n" * blank + first + "".join(stream))
+    document = _value(first)
+    if document is None or is_squad(document):  # one object over several lines, or on one; else an object a line
+        rest = list(stream)
+        document, stream = _value(first + "".join(rest)), iter(rest)
+    if is_squad(document):
+        return "#", "question", questions(path, document)
+    return ":", "line", _line_items(path, chain([first], stream), blank + 1)
+
+
+def _value(text: str) -> Any:
+    """The value of a JSON text; None if it is malformed."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _keys(path: Path, unit: str, place: int | str, value: dict[str, Any], known: Container[str]) -> dict[str, None]:
     """The keys of an object that are not known yet."""
     new = dict.fromkeys(key for key in value if key not in known)
     for key in new:
@@ -72,7 +91,7 @@ def _keys(path: Path, unit: str, place: int, value: dict[str, Any], known: Conta
     return new
 
 
-def _objects(path: Path, unit: str, items: Iterator[Item]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _objects(path: Path, unit: str, items: Iterator[Item]) -> Iterator[tuple[int | str, dict[str, Any]]]:
     for place, value in items:
         if not isinstance(value, dict):
             raise UserError(f"{path}, {unit} {place}: {rows.shown(value)}, where an object is due: {_EXAMPLE}")
@@ -87,7 +106,7 @@ def _line_items(path: Path, stream: Iterator[str], start: int) -> Iterator[Item]
             yield number, json.loads(line)
         except json.JSONDecodeError as error:
             if number == start and line.strip() == "{":
-                reason = "is one JSON object; it must be a list of objects, or have one object a line"
+                reason = "is one JSON object; it must be a list of objects, have one object a line, or be a SQuAD file"
                 raise UserError(f"{path}: {reason}") from None
             raise UserError(f"{path}, line {number}, column {error.colno}: {_plain(error)}") from None
         except (ValueError, RecursionError) as error:
@@ -150,7 +169,7 @@ def _loose_array(values: Sequence[Any]) -> pa.Array:
 
 
 def _strict_array(
-    path: Path, unit: str, name: str, chunk: Sequence[tuple[int, dict[str, Any]]], above: pa.DataType
+    path: Path, unit: str, name: str, chunk: Sequence[tuple[int | str, dict[str, Any]]], above: pa.DataType
 ) -> pa.Array:
     """A wanted column; `above` is the type of the chunks before this one."""
     for place, value in chunk:
