@@ -50,7 +50,7 @@ VIEWS = {
         {**dict.fromkeys(("sent1", "sent2", "ending0", "ending1", "ending2", "ending3"), _TEXT), "label": pa.int64()},
         ("sent1",),
     ),
-    "counts": View(whole.counts, {"text": _TEXT, "label": pa.float64()}, ("text",), most=1000),
+    "counts": View(whole.counts, {"text": _TEXT, "label": pa.float64()}, ("text",)),
     "entities": View(
         parameters.entities, {"tokens": _TEXTS, "ner_tags": _TEXTS}, ("tokens",), packages=NUMPYDOC, most=800
     ),
@@ -63,6 +63,11 @@ VIEWS = {
         ("question", "context"),
         packages=NUMPYDOC,
         most=600,
+    ),
+    "similarities": View(
+        whole.similarities,
+        {"sentence1": _TEXT, "sentence2": _TEXT, "label": pa.float64()},
+        ("sentence1", "sentence2"),
     ),
     "summaries": View(whole.summaries, dict.fromkeys(("document", "summary"), _TEXT), ("document",)),
     "text": View(whole.texts, {"text": _TEXT}, ("text",)),

@@ -18,6 +18,7 @@ MAX_CHARACTERS = 2000
 
 LEAD = "In one line:"
 _WRONG_ENDINGS = 3
+_NEIGHBOURS = 10
 _FEWEST_LINES, _MOST_LINES = 3, 6
 _SECTIONS = ("Attributes", "Examples", "Notes", "Parameters", "Raises", "References", "Returns", "See Also", "Yields")
 
@@ -91,6 +92,24 @@ def counts(owners: Iterable[Documented]) -> Iterator[Row]:
         summary, _ = numpydoc.parted(numpydoc.text_of(owner))
         if (arguments := _arguments(owner)) is not None and summary:
             yield {"id": owner.place, "text": f"{owner.name}: {summary}", "label": float(len(arguments))}
+
+
+def similarities(owners: Iterable[Documented]) -> Iterator[Row]:
+    """The first paragraphs of two functions, and the share of their arguments' names that both have (Jaccard).
+
+    The other function is one of those just before.
+    """
+    before: deque[tuple[str, set[str]]] = deque(maxlen=_NEIGHBOURS)
+    for owner in owners:
+        summary, _ = numpydoc.parted(numpydoc.text_of(owner))
+        arguments = set(_arguments(owner) or ())
+        if not summary or not arguments:
+            continue
+        if before:
+            other, others = owner.draw.choice(before)
+            share = len(arguments & others) / len(arguments | others)
+            yield {"id": owner.place, "sentence1": summary, "sentence2": other, "label": share}
+        before.append((summary, arguments))
 
 
 def kinds(owners: Iterable[Documented]) -> Iterator[Row]:

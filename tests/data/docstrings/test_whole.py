@@ -76,6 +76,16 @@ def test_arguments_are_counted(documented: Documents) -> None:
     assert [(row["text"], row["label"]) for row in rows] == [("f: Do it.", 2.0), ("g: Do that.", 5.0)]
 
 
+def test_similar_functions_share_the_names_of_arguments(documented: Documents) -> None:
+    source = (
+        function("f", "Do it.")
+        + function("g", "Do that.", arguments="self, a, c, d")
+        + function("h", "No.", arguments="")
+    )
+    (row,) = whole.similarities(documented(source))
+    assert row == {"id": "alpha_package/code.py:8", "sentence1": "Do that.", "sentence2": "Do it.", "label": 0.25}
+
+
 def test_the_kinds_of_sections_that_follow_a_text(documented: Documents) -> None:
     notes = "\n    Notes\n    -----\n    None.\n\n    Odd\n    ---\n    Unknown.\n"
     source = function("f", "Do it.", BODY + PARAMETERS + notes) + function("g", "Do.", BODY)
