@@ -1,4 +1,6 @@
-"""JSON files as tables: a list of objects, one object a line, or SQuAD's. The content decides, not the ending.
+"""JSON files as tables: a list of objects, also as the `data` of one object, one object a line, or SQuAD's.
+
+The content decides which of them it is, not the ending.
 
 Lists and objects inside a row stay what they are: list and struct columns of Arrow.
 """
@@ -66,12 +68,18 @@ def _items(path: Path) -> tuple[str, str, Iterator[Item]]:
     if first.lstrip().startswith("["):
         return "#", "row", _list_items(path, "\n" * blank + first + "".join(stream))
     document = _value(first)
-    if document is None or is_squad(document):  # one object over several lines, or on one; else an object a line
+    if document is None or _inside(document):  # one object over several lines, or on one; else an object a line
         rest = list(stream)
         document, stream = _value(first + "".join(rest)), iter(rest)
-    if is_squad(document):
-        return "#", "question", questions(path, document)
+    if inside := _inside(document):
+        return ("#", "question", questions(path, inside)) if is_squad(inside) else ("#", "row", enumerate(inside, 1))
     return ":", "line", _line_items(path, chain([first], stream), blank + 1)
+
+
+def _inside(document: Any) -> list[Any]:
+    """The rows, or SQuAD's articles, that are the `data` of one object around them; empty if there is no such thing."""
+    data = document.get("data") if isinstance(document, dict) else None
+    return data if isinstance(data, list) and data and isinstance(data[0], dict) else []
 
 
 def _value(text: str) -> Any:
@@ -106,7 +114,7 @@ def _line_items(path: Path, stream: Iterator[str], start: int) -> Iterator[Item]
             yield number, json.loads(line)
         except json.JSONDecodeError as error:
             if number == start and line.strip() == "{":
-                reason = "is one JSON object; it must be a list of objects, have one object a line, or be a SQuAD file"
+                reason = "is one JSON object; it must be a list of objects, or have one object a line"
                 raise UserError(f"{path}: {reason}") from None
             raise UserError(f"{path}, line {number}, column {error.colno}: {_plain(error)}") from None
         except (ValueError, RecursionError) as error:

@@ -12,15 +12,12 @@ from pipeline.data import rows
 from pipeline.errors import UserError
 
 
-def is_squad(document: Any) -> bool:
-    """Whether a value from a JSON file has the shape of a SQuAD file."""
-    articles = document.get("data") if isinstance(document, dict) else None
-    return (
-        isinstance(articles, list) and bool(articles) and isinstance(articles[0], dict) and "paragraphs" in articles[0]
-    )
+def is_squad(articles: list[Any]) -> bool:
+    """Whether the objects of a JSON file are SQuAD's articles."""
+    return "paragraphs" in articles[0]
 
 
-def questions(path: Path, document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def questions(path: Path, articles: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The id of each question, and its `title`, `context`, `question` and `answers` {text, answer_start}.
 
     A question that `is_impossible` has no answers, whatever is listed as plausible.
@@ -28,7 +25,7 @@ def questions(path: Path, document: dict[str, Any]) -> Iterator[tuple[str, dict[
     Raises:
         UserError: a key is missing, or a value is of another kind.
     """
-    for number, article in enumerate(document["data"]):
+    for number, article in enumerate(articles):
         above = f"{path}, data[{number}]"
         title = article.get("title", "") if isinstance(article, dict) else ""
         for place, paragraph in enumerate(_value(article, "paragraphs", list, above)):

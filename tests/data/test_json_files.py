@@ -40,6 +40,18 @@ def test_a_list_of_objects_is_named_by_its_rows(tmp_path: Path, indent: int | No
     assert table.to_pydict() == {"id": ["x.json#1", "x.json#2"], "text": ["some, words", None], "label": [1, 0]}
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_list_of_objects_can_be_the_data_of_one(tmp_path: Path, indent: int | None) -> None:
+    path = written(tmp_path, json.dumps({"version": "1.1", "data": ROWS}, indent=indent), "x.json")
+    table = read_file(path, wanted=WANTED)
+    assert table.to_pydict() == {"id": ["x.json#1", "x.json#2"], "text": ["some, words", None], "label": [1, 0]}
+
+
+def test_a_line_can_have_a_list_of_objects_as_its_data(tmp_path: Path) -> None:
+    rows = [{"text": "a", "data": [{"deep": 1}]}] * 2
+    assert read_file(written(tmp_path, lines(rows)), limit=5)["id"].to_pylist() == ["x.jsonl:1", "x.jsonl:2"]
+
+
 def test_a_look_shows_all_columns_even_odd_ones(tmp_path: Path) -> None:
     rows = [{"sentence": "a", "meta": 1}, {"sentence": "b", "meta": {"deep": "x"}}, {"sentence": 3}]
     table = read_file(written(tmp_path, lines(rows)), wanted=WANTED, limit=2)
