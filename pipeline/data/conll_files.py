@@ -4,7 +4,7 @@ A row is a sentence: a list of tokens, and a list of tags of the same length. Ta
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
@@ -24,7 +24,7 @@ Sentence = tuple[int, list[list[str]]]
 
 
 def read_conll(
-    path: Path, short: str, column_names: Sequence[str] | None, wanted: Mapping[str, str], limit: int | None
+    path: Path, short: str, column_names: Sequence[str] | None, wanted: rows.Wanted, limit: int | None
 ) -> pa.Table:
     """The sentences of a file; for the arguments see `files.read_file`.
 

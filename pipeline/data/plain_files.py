@@ -16,7 +16,7 @@ Passage = tuple[int, str]
 """The line where a text starts, and the text."""
 
 
-def read_plain(path: Path, short: str, sample_by: str, wanted: Mapping[str, str], limit: int | None) -> pa.Table:
+def read_plain(path: Path, short: str, sample_by: str, wanted: rows.Wanted, limit: int | None) -> pa.Table:
     """The column `text` of a file; for the arguments see `files.read_file`.
 
     Args:
@@ -53,7 +53,7 @@ def read_aligned(
     paths: Sequence[Path],
     shorts: Sequence[str],
     column_names: Sequence[str] | None,
-    wanted: Mapping[str, str],
+    wanted: rows.Wanted,
     limit: int | None,
 ) -> pa.Table:
     """Files whose lines belong together, such as a text and its translation: a column for each file.
@@ -101,7 +101,7 @@ def _unequal(paths: Sequence[Path]) -> UserError:
 
 
 def _table(
-    path: Path, ids: Sequence[str], columns: Mapping[str, Sequence[str]], wanted: Mapping[str, str], limit: int | None
+    path: Path, ids: Sequence[str], columns: Mapping[str, Sequence[str]], wanted: rows.Wanted, limit: int | None
 ) -> pa.Table:
     names = rows.kept(path.as_posix(), list(columns), wanted, limit is not None)
     chosen = {"id": ids, **{name: columns[name] for name in names}}

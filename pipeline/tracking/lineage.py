@@ -175,6 +175,7 @@ def description(params: Params) -> str:
     """The run's description, in Markdown: what is learned, from what, with which model, how."""
     data, train = params.data, params.train
     model = params.model.model_name_or_path or f"{model_name(params)} from scratch"
+    own = "as the task names it"
     length = f"{train.max_steps:,} steps" if train.max_steps else f"{train.num_train_epochs:g} epochs"
     lines = [
         f"**{params.task}** on `{data.source}`",
@@ -182,8 +183,8 @@ def description(params: Params) -> str:
         "| | |",
         "|---|---|",
         f"| model | {model} |",
-        f"| text | {', '.join(data.text_column_names)} (up to {params.tokenizer.max_seq_length} tokens) |",
-        f"| label | {data.label_column_name} |",
+        f"| text | {', '.join(data.text_column_names or [own])} (up to {params.tokenizer.max_seq_length} tokens) |",
+        f"| label | {data.label_column_name or own} |",
         f"| learning rate | {train.learning_rate:g}, {train.lr_scheduler_type} |",
         f"| global batch | {train.global_batch_size} examples, {length} |",
         f"| precision, seed | {train.precision}, {train.seed} |",

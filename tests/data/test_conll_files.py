@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.data.files import read_file
 from pipeline.errors import UserError
+from tests.data.asking import asking
 
 CONLL_2003 = """-DOCSTART- -X- O O
 
@@ -18,7 +19,7 @@ Peter NNP I-NP I-PER
 Ann NNP I-NP I-PER
 -DOCSTART- -X- O O
 """
-TAGS = {"tokens": "data.text_column_names", "ner_tags": "data.label_column_name"}
+TAGS = asking("tokens", "ner_tags")
 
 
 def written(folder: Path, content: str) -> Path:
@@ -84,4 +85,4 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"'ner_tag' is not in .*x.conll; its columns are tokens, pos_tags, .*'ner_tags'\?"
     ):
-        read_file(written(tmp_path, CONLL_2003), wanted={"ner_tag": "data.label_column_name"})
+        read_file(written(tmp_path, CONLL_2003), wanted=asking("ner_tag"))

@@ -5,6 +5,7 @@ import pytest
 from pipeline.data.files import format_of, read_file, read_files
 from pipeline.data.rows import source_of
 from pipeline.errors import UserError
+from tests.data.asking import asking
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_aligned_files_are_named_by_the_first(tmp_path: Path, monkeypatch: pytes
     paths[0].parent.mkdir(parents=True)
     for path in paths:
         path.write_text("a\n", encoding="utf-8")
-    table = read_files(paths, wanted={"de": "data.label_column_name"})
+    table = read_files(paths, wanted=asking("de"))
     assert table.to_pylist() == [{"id": "sub/x.en:1", "de": "a"}]
     assert source_of(table) == "data/raw/sub/x.en"
 
@@ -76,6 +77,6 @@ def test_ids_are_relative_to_the_raw_folder_and_the_table_knows_its_file(
     path = Path("data/raw/sub/x.csv")
     path.parent.mkdir(parents=True)
     path.write_text("text\na\n", encoding="utf-8")
-    table = read_file(path, wanted={"text": "data.text_column_names"})
+    table = read_file(path, wanted=lambda names: {"text": "data.text_column_names"})
     assert table["id"].to_pylist() == ["sub/x.csv:2"]
     assert source_of(table) == "data/raw/sub/x.csv"

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -6,8 +7,13 @@ import pytest
 
 from pipeline.data.files import read_file
 from pipeline.errors import UserError
+from tests.data.asking import asking
 
-WANTED = {"text": "data.text_column_names", "label": "data.label_column_name"}
+
+def wanted(names: Sequence[str]) -> dict[str, str]:
+    return {"text": "data.text_column_names", "label": "data.label_column_name"}
+
+
 ROWS: list[dict[str, Any]] = [{"text": "some, words", "label": 1}, {"text": None, "label": 0, "more": [1, "a"]}]
 
 
@@ -23,27 +29,27 @@ def lines(rows: list[dict[str, Any]]) -> str:
 
 def error_of(path: Path, limit: int | None = None) -> str:
     with pytest.raises(UserError) as caught:
-        read_file(path, None, WANTED, limit)
+        read_file(path, None, wanted, limit)
     return str(caught.value).replace(f"{path.parent}/", "")
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json"])
 def test_lines_of_objects_are_named_by_their_line(tmp_path: Path, name: str) -> None:
-    table = read_file(written(tmp_path, "\n" + lines(ROWS), name), wanted=WANTED)
+    table = read_file(written(tmp_path, "\n" + lines(ROWS), name), wanted=wanted)
     assert table.to_pydict() == {"id": [f"{name}:2", f"{name}:3"], "text": ["some, words", None], "label": [1, 0]}
 
 
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_list_of_objects_is_named_by_its_rows(tmp_path: Path, indent: int | None) -> None:
     content = "\ufeff" + json.dumps(ROWS, indent=indent) + "\n"
-    table = read_file(written(tmp_path, content, "x.json"), wanted=WANTED)
+    table = read_file(written(tmp_path, content, "x.json"), wanted=wanted)
     assert table.to_pydict() == {"id": ["x.json#1", "x.json#2"], "text": ["some, words", None], "label": [1, 0]}
 
 
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_list_of_objects_can_be_the_data_of_one(tmp_path: Path, indent: int | None) -> None:
     path = written(tmp_path, json.dumps({"version": "1.1", "data": ROWS}, indent=indent), "x.json")
-    table = read_file(path, wanted=WANTED)
+    table = read_file(path, wanted=wanted)
     assert table.to_pydict() == {"id": ["x.json#1", "x.json#2"], "text": ["some, words", None], "label": [1, 0]}
 
 
@@ -54,7 +60,7 @@ def test_a_line_can_have_a_list_of_objects_as_its_data(tmp_path: Path) -> None:
 
 def test_a_look_shows_all_columns_even_odd_ones(tmp_path: Path) -> None:
     rows = [{"sentence": "a", "meta": 1}, {"sentence": "b", "meta": {"deep": "x"}}, {"sentence": 3}]
-    table = read_file(written(tmp_path, lines(rows)), wanted=WANTED, limit=2)
+    table = read_file(written(tmp_path, lines(rows)), wanted=wanted, limit=2)
     assert table.to_pydict() == {
         "id": ["x.jsonl:1", "x.jsonl:2"],
         "sentence": ["a", "b"],
@@ -64,7 +70,7 @@ def test_a_look_shows_all_columns_even_odd_ones(tmp_path: Path) -> None:
 
 def test_kinds_are_compared_across_chunks(tmp_path: Path) -> None:
     rows = [{"text": f"row {row}", "label": None if row < 10_000 else row} for row in range(12_000)]
-    table = read_file(written(tmp_path, lines(rows)), wanted=WANTED)
+    table = read_file(written(tmp_path, lines(rows)), wanted=wanted)
     assert table["label"].to_pylist() == [row["label"] for row in rows]
     rows[11_000]["text"] = 7
     assert error_of(written(tmp_path, lines(rows))) == (
@@ -87,7 +93,7 @@ def test_lists_and_objects_stay_what_they_are(tmp_path: Path, whole: bool) -> No
         {"answers": SQUAD["answers"], "messages": [{"role": "user", "content": "a", "name": "Ann"}]},
     ] * 6000  # more than one chunk
     path = written(tmp_path, json.dumps(rows) if whole else lines(rows), "x.json")
-    table = read_file(path, wanted=dict.fromkeys(rows[0], "data.text_column_names"))
+    table = read_file(path, wanted=asking(*rows[0]))
     assert (
         str(table.schema.field("answers").type) == "struct<text: list<item: string>, answer_start: list<item: int64>>"
     )
@@ -97,7 +103,7 @@ def test_lists_and_objects_stay_what_they_are(tmp_path: Path, whole: bool) -> No
 
 def test_a_column_named_id_gives_way_to_the_place_of_the_row(tmp_path: Path) -> None:
     path = written(tmp_path, lines([SQUAD]))
-    table = read_file(path, wanted=dict.fromkeys(["question", "context", "answers"], "task"))
+    table = read_file(path, wanted=asking("question", "context", "answers"))
     assert table.to_pylist() == [SQUAD | {"id": "x.jsonl:1"}]
     assert read_file(path, limit=5).to_pylist() == table.to_pylist()
 
@@ -125,7 +131,7 @@ def test_what_does_not_fit_inside_a_value_is_named(tmp_path: Path, texts: list[A
 
 def test_whole_numbers_and_fractions_are_numbers(tmp_path: Path) -> None:
     rows = [{"text": "a", "label": 1 if row < 10_000 else 2.5} for row in range(10_001)]
-    table = read_file(written(tmp_path, lines(rows)), wanted=WANTED)
+    table = read_file(written(tmp_path, lines(rows)), wanted=wanted)
     assert table["label"][0].as_py() == 1.0
     assert table["label"][-1].as_py() == 2.5
 

@@ -6,9 +6,9 @@ import pytest
 from pipeline.data.files import read_file
 from pipeline.data.plain_files import read_aligned
 from pipeline.errors import UserError
+from tests.data.asking import asking
 
 TEXT = "\n  First line \nsecond line\n \n\n third  line\n"
-WANTED = {"text": "data.text_column_names"}
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ WANTED = {"text": "data.text_column_names"}
 def test_a_row_is_a_line_a_paragraph_or_the_document(tmp_path: Path, sample_by: str, rows: dict[int, str]) -> None:
     for path in (tmp_path / "x.txt", tmp_path / "x.txt.gz"):
         path.write_bytes(gzip.compress(TEXT.encode()) if path.suffix == ".gz" else TEXT.encode())
-        table = read_file(path, wanted=WANTED, sample_by=sample_by)
+        table = read_file(path, wanted=asking("text"), sample_by=sample_by)
         assert table.to_pydict() == {"id": [f"{path.name}:{line}" for line in rows], "text": list(rows.values())}
         assert len(read_file(path, limit=1, sample_by=sample_by)) == 1
 
@@ -30,7 +30,7 @@ def test_a_row_is_a_line_a_paragraph_or_the_document(tmp_path: Path, sample_by: 
 def test_there_is_no_column_but_text(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text(TEXT, encoding="utf-8")
     with pytest.raises(UserError, match=r"data.label_column_name: 'label' is not in .*x.txt; its columns are text\."):
-        read_file(tmp_path / "x.txt", wanted={"label": "data.label_column_name"})
+        read_file(tmp_path / "x.txt", wanted=asking("label", key="data.label_column_name"))
     with pytest.raises(UserError, match=r"data.column_names: .*x.txt names its columns itself"):
         read_file(tmp_path / "x.txt", ["sentence"])
 
@@ -46,7 +46,7 @@ def aligned(
 
 @pytest.mark.parametrize("names", [("x.en", "x.de"), ("x.en.gz", "x.de.gz"), ("x.en.txt", "x.de.txt.gz")])
 def test_aligned_files_are_columns_named_by_their_language(tmp_path: Path, names: tuple[str, ...]) -> None:
-    wanted = {"de": "data.label_column_name", "en": "data.text_column_names"}
+    wanted = asking("de", "en")
     table = read_aligned(aligned(tmp_path, *names), names, None, wanted, None)
     assert table.to_pydict() == {
         "id": [f"{names[0]}:{line}" for line in (1, 3, 4)],
@@ -59,17 +59,17 @@ def test_aligned_files_are_columns_named_by_their_language(tmp_path: Path, names
 def test_aligned_files_can_be_named(tmp_path: Path) -> None:
     paths = aligned(tmp_path, "source.txt", "target.txt")
     names = [path.name for path in paths]
-    table = read_aligned(paths, names, ["text", "target"], {}, 5)
+    table = read_aligned(paths, names, ["text", "target"], asking(), 5)
     assert table.column_names == ["id", "text", "target"]
     with pytest.raises(UserError, match=r"^data.column_names: 1 names for 2 files"):
-        read_aligned(paths, names, ["text"], {}, None)
+        read_aligned(paths, names, ["text"], asking(), None)
     with pytest.raises(
         UserError, match=r"source.txt, .*target.txt: the files of aligned texts are told apart by endings"
     ):
-        read_aligned(paths, names, None, {}, None)
+        read_aligned(paths, names, None, asking(), None)
 
 
 def test_another_number_of_lines_is_an_error(tmp_path: Path) -> None:
     paths = aligned(tmp_path, "x.en", "x.de", texts=("a\nb\nc\n", "a\nb"))
     with pytest.raises(UserError, match=r"but .*x.en has 3 lines, .*x.de has 2 lines\.$"):
-        read_aligned(paths, ["x.en", "x.de"], None, {}, None)
+        read_aligned(paths, ["x.en", "x.de"], None, asking(), None)

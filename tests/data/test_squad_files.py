@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.data.files import read_file
 from pipeline.errors import UserError
+from tests.data.asking import asking
 
 ANN = {"id": "57a", "question": "Who ran?", "answers": [{"text": "Ann", "answer_start": 0}], "is_impossible": False}
 NOBODY = {"id": "57b", "question": "Who sat?", "answers": [], "is_impossible": True}
@@ -21,7 +22,7 @@ SQUAD: dict[str, Any] = {
         {"title": "Sitting", "paragraphs": []},
     ],
 }
-WANTED = dict.fromkeys(["question", "context", "answers"], "task")
+WANTED = asking("question", "context", "answers")
 EMPTY: dict[str, list[object]] = {"text": [], "answer_start": []}
 
 
