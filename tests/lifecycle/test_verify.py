@@ -23,8 +23,8 @@ trained, copy = test_pipeline.trained, test_pipeline.copy  # fixtures
 
 
 @pytest.fixture
-def made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Traced:
-    return traced.make(folder, monkeypatch)
+def made(project_of_runs: Traced) -> Traced:
+    return project_of_runs
 
 
 def verified(*arguments: str) -> Result:
