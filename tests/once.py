@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """The folder of that name, which the first process that asks for it makes, and the others wait for."""
     # Each process of pytest-xdist has a folder of its own below that of the session.
     base = factory.getbasetemp()
