@@ -9,17 +9,12 @@ from pipeline.lifecycle import dvc
 from pipeline.params import Params
 from tests.lifecycle import forked, toy, traced
 from tests.lifecycle.made import evaluated_run, other_model, project_folder
-from tests.serving.exported import export_tiny_model
 from tests.lifecycle.traced import Traced
 from tests.once import once
+from tests.serving.exported import model
 from tests.tracking.conftest import client, empty_database, home
 
-__all__ = ["client", "empty_database", "home"]
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_tiny_model(tmp_path_factory.mktemp("model") / "best")
+__all__ = ["client", "empty_database", "home", "model"]
 
 
 @pytest.fixture

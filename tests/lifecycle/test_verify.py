@@ -13,7 +13,6 @@ from pipeline.cli.verify import command
 from pipeline.errors import UserError
 from pipeline.params import Params, Train
 from pipeline.tracking import lineage, records
-from tests.lifecycle import traced
 from tests.lifecycle.traced import Traced
 from tests.stages import test_pipeline
 from tests.stages.test_pipeline import run

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from pipeline.data.tokenizer import train as train_tokenizer
@@ -32,3 +33,9 @@ def export_tiny_model(folder: Path, text_columns: int = 1) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     export(model, tokenizer, params, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model, which no test changes."""
+    return export_tiny_model(tmp_path_factory.mktemp("model") / "best")

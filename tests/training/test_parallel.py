@@ -60,7 +60,7 @@ def test_exact_sums_give_the_same_bits_on_any_number_of_processes(
     exact = {"reduce": "exact"}
     elsewhere = tmp_path_factory.mktemp("ranks")
     logged, model = trained(tokenized, elsewhere / "1", 1, exact)
-    assert "26 train/loss" in logged or "24 train/loss" in logged
+    assert "26 train/loss" in logged
     for size in (2, 4):
         assert trained(tokenized, elsewhere / f"{size}", size, exact) == (logged, model)
     changing = elsewhere / "changing"
