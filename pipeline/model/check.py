@@ -50,7 +50,7 @@ def check(params: Params, task: type[Task]) -> list[str]:
 
 def _build_empty(config: PreTrainedConfig, task: type[Task]) -> "PreTrainedModel":
     """Build the model without memory: what its configuration makes impossible shows here."""
-    auto = auto_class(task(("a", "b")))
+    auto = auto_class(task(labels=("a", "b")))
     try:
         with torch.device("meta"):
             model: PreTrainedModel = auto.from_config(config)
