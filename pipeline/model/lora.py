@@ -18,7 +18,7 @@ from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Lora, Model
 
 if TYPE_CHECKING:
-    # Nine seconds of imports, which only those that use adapters shall wait for.
+    # Seconds of imports, and what they bring, for those alone that use adapters.
     from peft import LoraConfig
     from transformers import PreTrainedModel
 
