@@ -46,7 +46,8 @@ def _freeze(model: "PreTrainedModel", name: str) -> None:
         if f"{full}.".startswith((f"{name}.", f"{body}{name}."))
     ]
     if not below:
-        parts = [part.removeprefix(body) for part, _ in model.named_modules() if part]
+        holding = [part for part, module in model.named_modules() if part and any(True for _ in module.parameters())]
+        parts = [part.removeprefix(body) for part in holding]
         tops = [part for part in parts if "." not in part and part != model.base_model_prefix]
         raise UserError(
             f"params.yaml: model.freeze: no part of the model is called '{name}'.{did_you_mean(name, parts)}\n"

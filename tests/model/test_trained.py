@@ -1,12 +1,17 @@
 """Parts that do not train, by their names."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from pipeline.errors import UserError
+from pipeline.model.check import check
 from pipeline.model.trained import choose, count
-from pipeline.params import Model
+from pipeline.params import Lora, Model, Train
+from pipeline.tasks.text_classification import TextClassification
 from tests.model.test_lora import tiny
+from tests.model.tiny import pretrained, refused
 
 BERT = ("ForSequenceClassification", "bert")
 
@@ -37,7 +42,9 @@ def test_a_tied_weight_is_frozen_with_either_name() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"called 'embedings'\. Did you mean 'embeddings'\?\nThere are .*classifier"):
+    with pytest.raises(
+        UserError, match=r"called 'embedings'\. Did you mean 'embeddings'\?\nThere are embeddings, encoder, pooler, cl"
+    ):
         frozen(*BERT, "embedings")
 
 
@@ -51,3 +58,12 @@ def test_two_weights_of_four_bits_lie_in_a_byte() -> None:
     model.packed = torch.nn.Parameter(torch.zeros(50, dtype=torch.uint8), requires_grad=False)
     model.whole = torch.nn.Parameter(torch.zeros(7))
     assert count(model) == (7, 107)
+
+
+def test_check_finds_wrong_names_before_anything_is_computed(exported: Path) -> None:
+    assert "no part of the model is called 'layer'" in refused(pretrained(exported, freeze=["layer"]))
+    assert "Did you mean 'query'?" in refused(pretrained(exported, lora=Lora(target_modules=["qery"])))
+    assert "Set it to false." in refused(pretrained(exported, lora=Lora(), load_in_4bit=True))
+    # What would wipe out a whole model is usual for adapters.
+    adapted = pretrained(exported, lora=Lora()).model_copy(update={"train": Train(learning_rate=2e-3)})
+    assert not any("learning_rate" in warning for warning in check(adapted, TextClassification))
