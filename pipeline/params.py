@@ -175,6 +175,24 @@ class Tokenizer(Section):
     doc_stride: int = Field(16, ge=0, description="tokens that neighbouring windows of a long row share")
 
 
+class Lora(Section):
+    """Low-rank adapters, as peft's LoraConfig spells them, with its defaults."""
+
+    r: int = Field(8, ge=1, description="the rank of the update of each adapted weight")
+    lora_alpha: int = Field(8, ge=1, description="the update is scaled by lora_alpha / r")
+    lora_dropout: Number = Field(0.0, ge=0, lt=1, description="dropout before an adapter")
+    target_modules: Names | None = Field(
+        None,
+        min_length=1,
+        description="the ends of the names of the layers to adapt, or all-linear; null: what peft adapts in such a "
+        "model, and all-linear where it has no opinion",
+    )
+    bias: Literal["none", "all", "lora_only"] = Field("none", description="the biases that train, too")
+    modules_to_save: Names | None = Field(
+        None, description="layers that train whole, beside the head and what is drawn anew, which always do"
+    )
+
+
 class Model(Section):
     """Which model is trained."""
 
@@ -198,6 +216,17 @@ class Model(Section):
         },
         description="a model from scratch: model_type, and any value of that model's transformers configuration",
     )
+    lora: Lora | None = Field(
+        None,
+        description="train low-rank adapters of a pretrained model alone: r, lora_alpha, lora_dropout, target_modules, "
+        "bias, modules_to_save, as peft's LoraConfig; null trains all of it",
+    )
+    freeze: Names | None = Field(
+        None, min_length=1, description="parts that do not train, such as [embeddings, encoder.layer.0]; null: none"
+    )
+    load_in_4bit: bool = Field(
+        False, description="hold the pretrained weights in 4 bits (bitsandbytes, on a GPU); needs lora"
+    )
 
     @field_validator("config")
     @classmethod
@@ -210,6 +239,16 @@ class Model(Section):
     def _one_source(self) -> Self:
         if (self.model_name_or_path is None) == (self.config is None):
             raise ValueError("set either model_name_or_path or config, and the other to null")
+        return self
+
+    @model_validator(mode="after")
+    def _what_trains(self) -> Self:
+        if self.lora is not None and self.model_name_or_path is None:
+            raise ValueError("lora adapts a pretrained model; set model_name_or_path, or set lora to null")
+        if self.lora is not None and self.freeze is not None:
+            raise ValueError("lora already freezes all but its adapters and the head; set freeze to null")
+        if self.load_in_4bit and self.lora is None:
+            raise ValueError("weights of 4 bits cannot be trained; set lora, or set load_in_4bit to false")
         return self
 
 
