@@ -82,10 +82,14 @@ class Data(Section):
     validation_file: str | None = Field(None, description="likewise; null cuts it from the training rows")
     test_file: str | None = Field(None, description="likewise; null cuts it from the training rows")
     column_names: Names | None = Field(None, description="the names of all columns, for a file without a header")
-    text_column_names: Names = Field(
-        ["text"], min_length=1, max_length=2, description="the column of the text; two columns for pairs"
+    text_column_names: Names | None = Field(
+        None,
+        min_length=1,
+        description="the columns that the model reads; null: the task's own, such as text, or sentence1 and sentence2",
     )
-    label_column_name: str = Field("label", description="the column of the label, words or whole numbers")
+    label_column_name: str | None = Field(
+        None, description="the column that it is to say; null: the task's own, such as label"
+    )
     validation_split_percentage: int = Field(
         10, ge=1, le=50, description="percent of the rows, where no validation split is given"
     )
@@ -109,10 +113,11 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _columns_and_shares(self) -> Self:
-        if self.label_column_name in self.text_column_names:
+        texts = self.text_column_names or []
+        if self.label_column_name in texts:
             raise ValueError(f"label_column_name '{self.label_column_name}' is one of text_column_names, too")
-        if len(set(self.text_column_names)) < len(self.text_column_names):
-            raise ValueError(f"text_column_names names '{self.text_column_names[0]}' twice")
+        if twice := [name for place, name in enumerate(texts) if name in texts[:place]]:
+            raise ValueError(f"text_column_names names '{twice[0]}' twice")
         if self.validation_split_percentage + self.test_split_percentage > 90:
             raise ValueError("validation_split_percentage and test_split_percentage leave under 10% for training")
         return self
@@ -138,7 +143,12 @@ class Tokenizer(Section):
     )
     vocab_size: int = Field(16000, ge=300, le=500_000, description="tokens of a tokenizer that is trained here")
     do_lower_case: bool = Field(True, description="fold case in a tokenizer that is trained here")
-    max_seq_length: int = Field(64, ge=4, le=1_000_000, description="longer texts are cut off here (tokens; counted)")
+    max_seq_length: int = Field(64, ge=4, le=1_000_000, description="the most tokens of an example")
+    over_length: Literal["truncate", "drop", "raise", "window"] = Field(
+        "truncate",
+        description="longer rows: truncate (counted), drop (from training), raise (an error), window (many examples)",
+    )
+    doc_stride: int = Field(16, ge=0, description="tokens that neighbouring windows of a long row share")
 
 
 class Model(Section):

@@ -1,7 +1,7 @@
 """Look at everything that can be wrong before DVC deletes the outputs of an earlier run."""
 
 from pipeline import project
-from pipeline.data import slices, sources, splits
+from pipeline.data import slices, sources
 from pipeline.errors import UserError, did_you_mean
 from pipeline.model.check import check as check_model
 from pipeline.params import Params
@@ -20,6 +20,11 @@ def check(params: Params) -> None:
     """
     tracking_uri()
     task = find(params.task)
+    if params.tokenizer.over_length not in task.over_length:
+        raise UserError(
+            f"params.yaml: tokenizer.over_length: {params.task} knows no {params.tokenizer.over_length}; it knows "
+            f"{', '.join(task.over_length)}."
+        )
     metric = params.train.metric_for_best_model
     if metric not in (*task.score_names, "loss"):
         raise UserError(
@@ -27,13 +32,13 @@ def check(params: Params) -> None:
             f"{', '.join(task.score_names)} and loss.{did_you_mean(metric, (*task.score_names, 'loss'))}"
         )
     embedded = params.data.source == sources.EMBEDDED
-    heads = sources.head(params.data, _ROWS_OF_THE_EMBEDDED if embedded else _ROWS)
+    heads = sources.head(params.data, _ROWS_OF_THE_EMBEDDED if embedded else _ROWS, task.wanted(params.data))
     for table in heads.values():
         task.check_columns(table, params.data)
-    slices.check(heads, params)
+    slices.check(heads, task.layout_of(heads["train"], params.data).texts, params)
     if not embedded and all(len(table) < _ROWS for table in heads.values()):
         # The heads are all there is: what prepare will do with them can be tried.
-        task.prepare(splits.cut(heads, params.data), params.data)
+        task.prepare(heads, params.data)
     for warning in check_model(params, task):
         print(f"check: warning: {warning}")
     project.CHECKED.write_text("params.yaml, data and model were checked\n", encoding="utf-8")

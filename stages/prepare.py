@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 
 from pipeline import json_file, project
-from pipeline.data import slices, sources, splits
+from pipeline.data import slices, sources
 from pipeline.data.audit import audit
 from pipeline.params import Params
 from pipeline.tasks import find
@@ -11,20 +11,23 @@ from stages.run import main
 
 
 def prepare(params: Params) -> None:
-    """Write data/prepared (the splits as Parquet, the list of labels, the audit) and data/slices."""
-    tables = splits.cut(sources.read(params.data, slices.raw_columns(params.evaluate)), params.data)
-    task, before, rows = find(params.task).prepare(tables, params.data)
-    found = audit(before, rows, task.labels)
+    """Write data/prepared (the splits as Parquet, what the task knows of them, the audit) and data/slices."""
+    kind = find(params.task)
+    named, by = kind.wanted(params.data), slices.raw_columns(params.evaluate)
+    tables = sources.read(params.data, lambda names: {**by, **named(names)})
+    slices.check(tables, kind.layout_of(tables["train"], params.data).texts, params)
+    task, before, rows = kind.prepare(tables, params.data)
+    found = audit(before, rows, task.texts, task.labels)
 
     project.PREPARED.mkdir(parents=True, exist_ok=True)
     for split, table in rows.items():
         pq.write_table(table, project.PREPARED / f"{split}.parquet")
     task.save(project.PREPARED)
     json_file.write(project.PREPARED / "audit.json", found)
-    slices.write(project.SLICES, tables, params)
+    slices.write(project.SLICES, tables, rows, params.evaluate)
 
     counts = ", ".join(f"{split} {len(table):,}" for split, table in rows.items())
-    print(f"prepare: {counts} rows, {len(task.labels):,} labels")
+    print(f"prepare: {counts} rows" + (f", {len(task.labels):,} labels" if task.labels else ""))
     for warning in found["warnings"]:
         print(f"prepare: note: {warning}")
 

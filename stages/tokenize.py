@@ -1,8 +1,10 @@
 """Encode the prepared rows into the token store, and count what max_seq_length cuts off."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline import json_file, project
@@ -12,7 +14,11 @@ from pipeline.model.tokenizer import make_tokenizer
 from pipeline.params import Params
 from pipeline.progress import bar
 from pipeline.tasks import find
+from pipeline.tasks.base import Task
 from stages.run import main
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _ROWS_AT_ONCE = 10_000
 
@@ -20,20 +26,35 @@ _ROWS_AT_ONCE = 10_000
 def tokenize(params: Params) -> None:
     """Write data/tokenized: the tokenizer, one Arrow file a split, and truncation.json."""
     task = find(params.task).load(project.PREPARED)
-    tokenizer = make_tokenizer(params, (text for rows in _tables("train") for text in task.texts(rows)))
-    max_seq_length = params.tokenizer.max_seq_length
+    tokenizer = make_tokenizer(params, (text for rows in _tables("train") for text in task.vocabulary(rows)))
     tokenizer.save_pretrained(project.TOKENIZED / "tokenizer")
     cut = {}
     for split in project.SPLITS:
         path = project.TOKENIZED / f"{split}.arrow"
-        store.write(path, (task.encode(rows, tokenizer, max_seq_length) for rows in _tables(split)))
-        cut[split] = store.Store(path).truncation()
+        store.write(path, _examples(task, tokenizer, params, split))
+        cut[split] = store.Store(path).truncation(_parquet(split).metadata.num_rows)
     origin.note(params)
     json_file.write(project.TOKENIZED / "truncation.json", cut)
 
 
+def _examples(task: Task, tokenizer: "PreTrainedTokenizerBase", params: Params, split: str) -> Iterator[pa.Table]:
+    """The examples of a split, part by part; `row` is a place in the whole split."""
+    first = 0
+    for rows in _tables(split):
+        examples = task.encode(rows, tokenizer, params.tokenizer, split == "train")
+        if first and "row" in examples.column_names:
+            places = pc.add(examples["row"], pa.scalar(first, pa.int32()))
+            examples = examples.set_column(examples.column_names.index("row"), "row", places)
+        first += len(rows)
+        yield examples
+
+
+def _parquet(split: str) -> pq.ParquetFile:
+    return pq.ParquetFile(project.PREPARED / f"{split}.parquet")
+
+
 def _tables(split: str) -> Iterator[pa.Table]:
-    file = pq.ParquetFile(project.PREPARED / f"{split}.parquet")
+    file = _parquet(split)
     with bar(f"tokenize {split}", file.metadata.num_rows) as progress:
         for batch in file.iter_batches(_ROWS_AT_ONCE):
             yield pa.Table.from_batches([batch])

@@ -63,6 +63,18 @@ class Found:
     why: dict[str, str]
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def texts(self) -> list[str]:
+        """The columns of the texts."""
+        assert self.data.text_column_names is not None, "they were chosen first"
+        return self.data.text_column_names
+
+    @property
+    def label(self) -> str:
+        """The column of the label."""
+        assert self.data.label_column_name is not None, "it was chosen first"
+        return self.data.label_column_name
+
 
 # A header, or none
 

@@ -112,7 +112,7 @@ def _look(path: Path, text: tuple[str, ...], label: str | None) -> guess.Found:
     if names:
         found.why["data.column_names"] = "the first line looks like a row, not like a header"
     found.why["data.text_column_names"] = texts.why
-    found.why["data.label_column_name"] = f"{labels.why}; {_balance(table, data.label_column_name)}"
+    found.why["data.label_column_name"] = f"{labels.why}; {_balance(table, found.label)}"
     for split in project.SPLITS[1:]:
         _find(split, found, path, split in splits)
     return found
@@ -150,12 +150,12 @@ def _find(split: str, found: guess.Found, path: Path, inside: bool) -> None:
 
 def _misfit(found: guess.Found, other: Path) -> str | None:
     """Why a file does not go with the training file; None if it does."""
-    data, label = found.data, found.data.label_column_name
+    data, label = found.data, found.label
     if (guess.columns_without_header(other) is None) != (data.column_names is None):
         return "only one of the two has a header."
     try:
         table = sources.head(data.model_copy(update={"train_file": other.as_posix()}), guess.ROWS)["train"]
-        require_columns(table, data.text_column_names, "text")
+        require_columns(table, found.texts, "text")
         require_columns(table, [label], "label")
     except UserError as error:
         return str(error)
@@ -165,7 +165,7 @@ def _misfit(found: guess.Found, other: Path) -> str | None:
 
 def _count(table: pa.Table, data: Data) -> str:
     count = f"{len(table):,} rows" if len(table) < guess.ROWS else f"its first {len(table):,} rows were looked at"
-    used = ("id", *data.text_column_names, data.label_column_name)
+    used = ("id", *(data.text_column_names or ()), data.label_column_name)
     others = [name for name in table.column_names if name not in used]
     return f"{count}; columns that are not used: {', '.join(others)}" if others else count
 
@@ -185,7 +185,7 @@ def _show(found: guess.Found, params: Params) -> None:
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH_OF_A_FILE
-    columns = ("id", *params.data.text_column_names, params.data.label_column_name)
+    columns = ("id", *found.texts, found.label)
     rows = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         rows.add_column("row" if name == "id" else name, no_wrap=name == "id", overflow="fold")

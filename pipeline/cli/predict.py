@@ -111,7 +111,7 @@ def _answer(folder: Path, texts: tuple[str, ...], pairs: tuple[str, ...]) -> Non
         raise click.UsageError("--text-pair goes with --text; on standard input a line is text<TAB>text.")
     if not texts and sys.stdin.isatty():
         raise click.UsageError('Give a text: reprise predict --text "..."; or pipe texts in, one a line.')
-    columns = card.read(folder).text_columns
+    columns = len(card.read(folder).columns)
     asked = _lines(columns) if from_stdin else iter(_given(texts, pairs, columns))
     first = next(asked, None)
     if first is None:
@@ -167,12 +167,14 @@ def _lines(columns: int) -> Iterator[Texts]:
 def _answers(folder: Path, asked: Iterator[Texts]) -> Answers:
     with Console(stderr=True).status(f"Loading {folder.name} ..."):
         # Imported here: torch takes seconds, and `reprise predict --help` should not.
+        import pyarrow as pa
+
         from pipeline.serving.predictor import Predictor
 
         predictor = Predictor.load(folder, _hardware())
     while some := list(islice(asked, _LINES_AT_ONCE)):
-        columns = [list(column) for column in zip(*some, strict=True)]
-        yield from zip(some, predictor.answer(*columns), strict=True)
+        columns = dict(zip(predictor.card.columns, zip(*some, strict=True), strict=True))
+        yield from zip(some, predictor.answer(pa.table(columns)), strict=True)
 
 
 def _hardware() -> Hardware:

@@ -104,7 +104,7 @@ def _texts(found: Found, rows: int | None = None) -> list[list[str]]:
     table = found.table
     if rows is not None and len(table) > rows:
         table = table.take(np.linspace(0, len(table) - 1, rows, dtype=np.int64))
-    return [[str(text or "") for text in table[name].to_pylist()] for name in found.data.text_column_names]
+    return [[str(text or "") for text in table[name].to_pylist()] for name in found.texts]
 
 
 def _max_seq_length(found: Found, encoder: PreTrainedTokenizerBase, limit: int) -> int:

@@ -1,7 +1,6 @@
 """Parquet files, and the datasets of the `datasets` library, as tables with the names of their classes."""
 
 import json
-from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from pipeline.errors import UserError
 _HUGGING_FACE = b"huggingface"
 
 
-def read_parquet(path: Path, short: str, wanted: Mapping[str, str], limit: int | None) -> pa.Table:
+def read_parquet(path: Path, short: str, wanted: rows.Wanted, limit: int | None) -> pa.Table:
     """The rows of a Parquet file; for the arguments see `files.read_file`.
 
     Raises:
@@ -43,7 +42,7 @@ def _first_groups(metadata: pq.FileMetaData, limit: int | None) -> list[int]:
     return [group for group, begin in zip(groups, begins, strict=False) if limit is None or begin < limit]
 
 
-def from_dataset(dataset: Any, name: str, short: str, wanted: Mapping[str, str], limit: int | None) -> pa.Table:
+def from_dataset(dataset: Any, name: str, short: str, wanted: rows.Wanted, limit: int | None) -> pa.Table:
     """The rows of a `datasets.Dataset`.
 
     Args:

@@ -1,11 +1,12 @@
 """What a person would want to know about the rows before anything expensive, and the removal of leaked ones.
 
-Works on the prepared columns: `text`, `text_pair` for pairs, and `label`. Two rows are exact duplicates if their
-texts are equal, normalised ones if they are after Unicode NFKC, case folding and collapsing white space.
+Works on the texts that the model reads and, where a task has labels, on the column `label`. Two rows are exact
+duplicates if their texts are equal, normalised ones if they are after Unicode NFKC, case folding and collapsing white
+space.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -23,24 +24,26 @@ _FEW_ROWS = 100
 _MAX_LISTED = 5
 
 Texts = tuple[str, ...]
+TextsOf = Callable[[pa.Table], Sequence[Texts]]
+"""What the model reads of each prepared row."""
 
 
-def decontaminate(splits: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+def decontaminate(splits: Mapping[str, pa.Table], texts_of: TextsOf) -> dict[str, pa.Table]:
     """The splits without the rows of `train` whose normalised texts are also in validation or test.
 
     Raises:
         UserError: no training row is left.
     """
-    seen = {texts for split, table in splits.items() if split != "train" for texts in _normalised(_texts(table))}
+    seen = {texts for split, table in splits.items() if split != "train" for texts in _normalised(texts_of(table))}
     train = splits["train"]
-    kept = train.filter(pa.array([texts not in seen for texts in _normalised(_texts(train))], pa.bool_()))
+    kept = train.filter(pa.array([texts not in seen for texts in _normalised(texts_of(train))], pa.bool_()))
     if not len(kept):
-        raise UserError(_nothing_left(splits))
+        raise UserError(_nothing_left(splits, texts_of))
     return {**splits, "train": kept}
 
 
-def _nothing_left(splits: Mapping[str, pa.Table]) -> str:
-    rows_of = {split: _normalised(_texts(table)) for split, table in splits.items()}
+def _nothing_left(splits: Mapping[str, pa.Table], texts_of: TextsOf) -> str:
+    rows_of = {split: _normalised(texts_of(table)) for split, table in splits.items()}
     train = rows_of.pop("train")
     shared = {split: sum(map(set(texts).__contains__, train)) for split, texts in rows_of.items()}
     most = max(shared, key=shared.__getitem__)
@@ -52,13 +55,15 @@ def _nothing_left(splits: Mapping[str, pa.Table]) -> str:
     )
 
 
-def audit(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table], labels: Sequence[str]) -> dict[str, Any]:
+def audit(
+    before: Mapping[str, pa.Table], after: Mapping[str, pa.Table], texts_of: TextsOf, labels: Sequence[str]
+) -> dict[str, Any]:
     """Counts of everything worth looking at, ready for JSON.
 
     Args:
         before: prepared rows by split, before `decontaminate`.
         after: the rows that are used.
-        labels: their names; a row's `label` is a place in this list.
+        labels: the names of the rows' labels, a row's `label` being a place in this list; empty if rows have none.
 
     Returns:
         `splits`: by split `rows`, `removed`, `empty_texts`, `exact_duplicates` and `normalised_duplicates` (rows that
@@ -68,8 +73,11 @@ def audit(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table], labels:
         `conflicting`: `texts` that stand with different labels, and the `rows` that have them;
         `warnings`: sentences for people.
     """
-    views_before = {split: _view(table) for split, table in before.items()}
-    views = {split: views_before[split] if table is before[split] else _view(table) for split, table in after.items()}
+    views_before = {split: _view(table, texts_of) for split, table in before.items()}
+    views = {
+        split: views_before[split] if table is before[split] else _view(table, texts_of)
+        for split, table in after.items()
+    }
     found: dict[str, Any] = {
         "splits": {split: _of_split(view, labels, len(before[split])) for split, view in views.items()},
         "across": _across(views_before),
@@ -84,16 +92,13 @@ class _View:
 
     texts: list[Texts]
     normalised: list[Texts]
-    labels: list[int]
+    labels: list[Any]
 
 
-def _view(table: pa.Table) -> _View:
-    texts = _texts(table)
-    return _View(texts, _normalised(texts), table["label"].to_pylist())
-
-
-def _texts(table: pa.Table) -> list[Texts]:
-    return list(zip(*rows.texts_of(table), strict=True))
+def _view(table: pa.Table, texts_of: TextsOf) -> _View:
+    texts = list(texts_of(table))
+    labels = table["label"].to_pylist() if "label" in table.column_names else [None] * len(texts)
+    return _View(texts, _normalised(texts), labels)
 
 
 def _normalised(texts: Iterable[Texts]) -> list[Texts]:
@@ -102,7 +107,7 @@ def _normalised(texts: Iterable[Texts]) -> list[Texts]:
 
 def _of_split(view: _View, labels: Sequence[str], rows_before: int) -> dict[str, Any]:
     size = len(view.texts)
-    counts = Counter(view.labels)
+    counts = Counter(view.labels if labels else ())
     words = np.array([sum(len(text.split()) for text in parts) for parts in view.texts] or [0])
     return {
         "rows": size,
@@ -159,8 +164,8 @@ def _warnings(found: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
     for split, facts in found["splits"].items():
         said += _about_split(split, facts)
     counts = {name: label["rows"] for name, label in found["splits"]["train"]["labels"].items() if label["rows"]}
-    most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
-    if counts[most] >= _IMBALANCE_WORTH_A_WORD * counts[least]:
+    most, least = (pick(counts, key=counts.__getitem__, default="") for pick in (max, min))
+    if counts and counts[most] >= _IMBALANCE_WORTH_A_WORD * counts[least]:
         said.append(
             f"In train the label '{most}' has {_count(counts[most], 'row')} and '{least}' {counts[least]:,}: "
             "accuracy says little about rare labels, a macro average more."

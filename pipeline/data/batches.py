@@ -34,6 +34,10 @@ class BatchPlan:
         """Optimizer steps of a whole training."""
         return max_steps or math.ceil(num_train_epochs * self.steps_per_epoch)
 
+    def epoch(self, step: int) -> int:
+        """The epoch of a step, both counted from 0."""
+        return step // self.steps_per_epoch
+
     def indices(self, step: int) -> np.ndarray:
         """The examples of a step (counted from 0): at most (global_batch_size,) int64."""
         epoch, place = divmod(step, self.steps_per_epoch)

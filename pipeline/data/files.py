@@ -4,9 +4,8 @@ Every table has a string column `id`, the place of the row: `train.csv:17` for t
 `train.parquet#17` for the 17th row of a format without lines. Every error names that place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -24,14 +23,14 @@ _ENDINGS = (*_SEPARATORS, ".json", ".jsonl", ".parquet")
 def read_file(
     path: Path,
     column_names: Sequence[str] | None = None,
-    wanted: Mapping[str, str] = MappingProxyType({}),
+    wanted: rows.Wanted = lambda names: {},
     limit: int | None = None,
 ) -> pa.Table:
     """The rows of a file.
 
     Args:
         column_names: the names of all columns, for CSV and TSV without a header.
-        wanted: the columns that data names, each with the key of params.yaml that names it.
+        wanted: tells from the names of all columns which are wanted.
         limit: take a look: the first rows, about so many, with all columns, whether the wanted ones are there or not.
 
     Returns:

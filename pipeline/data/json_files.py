@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from bisect import bisect_left
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ Item = tuple[int, Any]
 """The line or row where a value stands, and the value."""
 
 
-def read_json(path: Path, short: str, wanted: Mapping[str, str], limit: int | None) -> pa.Table:
+def read_json(path: Path, short: str, wanted: rows.Wanted, limit: int | None) -> pa.Table:
     """The objects of a file as rows; for the arguments see `files.read_file`.
 
     A key that an object lacks is null in the columns that nobody asked for, and an error in a wanted one.
@@ -50,8 +50,9 @@ def read_json(path: Path, short: str, wanted: Mapping[str, str], limit: int | No
         for place, value in chunk:
             names.update(_keys(path, unit, place, value, names))
         columns = {"id": pa.array([f"{short}{mark}{place}" for place, _ in chunk], pa.string())}
+        needed = wanted(list(names))
         for name in rows.kept(path.as_posix(), list(names), wanted, limit is not None):
-            if name in wanted:
+            if name in needed:
                 columns[name] = _strict_array(path, unit, name, chunk, types.get(name, _UNKNOWN))
                 types[name] = _unified(columns[name].type, types.get(name, _UNKNOWN))
             else:

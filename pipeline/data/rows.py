@@ -5,7 +5,7 @@ A row's `id` says where it stands: `train.csv:17` is line 17 of data/raw/train.c
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import pyarrow as pa
@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UserError, did_you_mean
 
-TEXT_COLUMNS = ("text", "text_pair")  # of prepared rows; the second one for pairs alone
+Wanted = Callable[[Sequence[str]], Mapping[str, str]]
+"""Tells from the names of a source's columns which are wanted, each with the key of params.yaml that names it."""
+
 _SOURCE = b"source"
 _MAX_LISTED = 12
 _MAX_SHOWN = 40
@@ -21,11 +23,6 @@ _INTEGER = re.compile(r"[-+]?\d+")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
 _MOST_DIGITS = 1000
-
-
-def texts_of(table: pa.Table) -> list[list[str]]:
-    """The texts of prepared rows: a list for each of their one or two columns."""
-    return [table[name].to_pylist() for name in TEXT_COLUMNS if name in table.column_names]
 
 
 def with_source(table: pa.Table, source: str) -> pa.Table:
@@ -95,11 +92,10 @@ def require_columns(table: pa.Table, names: Iterable[str], key: str) -> None:
         raise UserError(message + (did_you_mean(name, columns) or hint))
 
 
-def kept(source: str, names: Sequence[str], wanted: Mapping[str, str], everything: bool) -> list[str]:
+def kept(source: str, names: Sequence[str], wanted: Wanted, everything: bool) -> list[str]:
     """The columns of a source to keep.
 
     Args:
-        wanted: the columns that data names, each with the key of params.yaml that names it.
         everything: keep all but `id`, whether the wanted ones are among them or not.
 
     Raises:
@@ -108,9 +104,10 @@ def kept(source: str, names: Sequence[str], wanted: Mapping[str, str], everythin
     if everything:
         return [name for name in names if name != "id"]
     header = with_source(pa.table({name: pa.nulls(0) for name in names}), source)
-    for name, key in wanted.items():
+    needed = wanted(names)
+    for name, key in needed.items():
         require_columns(header, [name], key)
-    return list(wanted)
+    return list(needed)
 
 
 def distinct(source: str, names: Sequence[str]) -> list[str]:

@@ -3,10 +3,11 @@
 So another slice changes neither the prepared rows nor the tokens, and trains nothing again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.data.rows import require_columns, shown
@@ -25,17 +26,20 @@ def raw_columns(settings: Evaluate) -> dict[str, str]:
     return {name: _KEY for name in settings.slices if name not in (LABEL, LENGTH)}
 
 
-def check(splits: Mapping[str, pa.Table], params: Params) -> None:
+def check(splits: Mapping[str, pa.Table], texts: Collection[str], params: Params) -> None:
     """Look at the columns of raw tables.
+
+    Args:
+        texts: the columns that the model reads.
 
     Raises:
         UserError: a slice is no column, its values are no text, numbers or truth values, or they are the very texts of
             the rows, which MLflow shall not have.
     """
     columns = raw_columns(params.evaluate)
-    if params.evaluate.publish_texts != "mlflow" and (texts := set(columns) & set(params.data.text_column_names)):
+    if params.evaluate.publish_texts != "mlflow" and (read := set(columns) & set(texts)):
         raise UserError(
-            f"{_KEY}: '{min(texts)}' is a text column: its texts would be the names of groups, which MLflow gets."
+            f"{_KEY}: '{min(read)}' is a text column: its texts would be the names of groups, which MLflow gets."
             "\nName another column, or allow it: evaluate.publish_texts: mlflow"
         )
     for table in splits.values():
@@ -49,14 +53,15 @@ def check(splits: Mapping[str, pa.Table], params: Params) -> None:
                 )
 
 
-def write(folder: Path, splits: Mapping[str, pa.Table], params: Params) -> None:
+def write(folder: Path, raw: Mapping[str, pa.Table], rows: Mapping[str, pa.Table], settings: Evaluate) -> None:
     """Write the id and the raw columns of every row that evaluation will judge.
 
-    Raises:
-        UserError: as in `check`.
+    Args:
+        raw: the tables of the source, `train` with the rows of every split that it lacks.
+        rows: the prepared rows.
     """
-    check(splits, params)
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
-        table = splits[split].select(["id", *raw_columns(params.evaluate)]).replace_schema_metadata(None)
-        pq.write_table(table, folder / f"{split}.parquet")
+        table = raw.get(split, raw["train"]).select(["id", *raw_columns(settings)]).replace_schema_metadata(None)
+        places = pc.index_in(rows[split]["id"], table["id"])
+        pq.write_table(table.take(places), folder / f"{split}.parquet")

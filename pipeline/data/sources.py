@@ -16,7 +16,7 @@ from pipeline import project
 from pipeline.data import docstrings
 from pipeline.data.arrow_files import from_dataset
 from pipeline.data.files import read_file
-from pipeline.data.rows import half_pair
+from pipeline.data.rows import Wanted, half_pair
 from pipeline.errors import UserError, did_you_mean, first_line
 from pipeline.params import Data
 
@@ -26,11 +26,8 @@ _SPELLINGS |= {"dev": "validation", "test": "test"}
 _MAX_LISTED = 8
 
 
-def read(data: Data, more: Mapping[str, str] | None = None) -> dict[str, pa.Table]:
+def read(data: Data, wanted: Wanted) -> dict[str, pa.Table]:
     """The rows of every split that the source has, in its order.
-
-    Args:
-        more: columns that are wanted beside those that `data` names, each with the key of params.yaml that names it.
 
     Returns:
         By split (`train` first): the column `id`, the place of each row, and the wanted columns, as the source has
@@ -39,32 +36,23 @@ def read(data: Data, more: Mapping[str, str] | None = None) -> dict[str, pa.Tabl
     Raises:
         UserError: the source or a column is missing, or a file is malformed.
     """
-    return _tables(data, named_columns(data) | dict(more or {}), None)
+    return _tables(data, wanted, None)
 
 
-def head(data: Data, rows: int = 200) -> dict[str, pa.Table]:
+def head(data: Data, rows: int = 200, wanted: Wanted = lambda names: {}) -> dict[str, pa.Table]:
     """The first rows of every split with all their columns, without a check that the named ones are there.
 
     Raises:
         UserError: the source is missing, or a file is malformed in these rows.
     """
-    return _tables(data, named_columns(data), rows)
+    return _tables(data, wanted, rows)
 
 
-def named_columns(data: Data) -> dict[str, str]:
-    """The columns of the source that `data` names, each with the key that names it."""
-    columns: dict[str, str] = {}
-    for key, value in data:
-        if key.endswith(("_column_name", "_column_names")):
-            columns |= dict.fromkeys([value] if isinstance(value, str) else value or [], f"data.{key}")
-    return columns
-
-
-def _tables(data: Data, columns: Mapping[str, str], limit: int | None) -> dict[str, pa.Table]:
+def _tables(data: Data, wanted: Wanted, limit: int | None) -> dict[str, pa.Table]:
     if data.dataset_name == EMBEDDED:
         return {"train": docstrings.rows(limit)}
     if data.dataset_name is not None:
-        return _splits(_from_hub(data), data.dataset_name, data, columns, limit)
+        return _splits(_from_hub(data), data.dataset_name, data, wanted, limit)
     tables: dict[str, pa.Table] = {}
     seen: dict[Path, str] = {}
     for split, key, name in _given(data):
@@ -73,13 +61,13 @@ def _tables(data: Data, columns: Mapping[str, str], limit: int | None) -> dict[s
             raise UserError(f"{key}: is the same file as {seen[path]}: {path}")
         seen[path] = key
         if not path.is_dir():
-            tables[split] = read_file(path, data.column_names, columns, limit)
+            tables[split] = read_file(path, data.column_names, wanted, limit)
             continue
         saved = _saved(path, key)
         if not isinstance(saved, dict):
-            tables[split] = from_dataset(saved, path.as_posix(), path.name, columns, limit)
+            tables[split] = from_dataset(saved, path.as_posix(), path.name, wanted, limit)
         elif split == "train":
-            tables = _splits(saved, path.as_posix(), data, columns, limit)
+            tables = _splits(saved, path.as_posix(), data, wanted, limit)
         else:
             raise UserError(f"{key}: {path} holds several splits; name the folder of one: {path}/{min(saved)}")
     return {split: tables[split] for split in project.SPLITS if split in tables}
@@ -184,9 +172,7 @@ def _from_hub(data: Data) -> Any:
         ) from None
 
 
-def _splits(
-    found: Mapping[str, Any], name: str, data: Data, columns: Mapping[str, str], limit: int | None
-) -> dict[str, pa.Table]:
+def _splits(found: Mapping[str, Any], name: str, data: Data, wanted: Wanted, limit: int | None) -> dict[str, pa.Table]:
     """The tables of a DatasetDict."""
     datasets = {_SPELLINGS[spelled]: dataset for spelled, dataset in found.items() if spelled in _SPELLINGS}
     if "train" not in datasets:
@@ -195,9 +181,9 @@ def _splits(
     for split in project.SPLITS:
         if split not in datasets:
             continue
-        table = from_dataset(datasets[split], f"{name} ({split})", split, columns, limit)
-        label = data.label_column_name
-        if split != "train" and label in table.column_names and table[label].null_count == len(table):
+        table = from_dataset(datasets[split], f"{name} ({split})", split, wanted, limit)
+        targets = [name for name, key in wanted(table.column_names).items() if key == "data.label_column_name"]
+        if split != "train" and any(table[target].null_count == len(table) for target in targets):
             print(f"{name} ({split}): has no labels, so {split} rows are cut off train instead", file=sys.stderr)
             continue
         tables[split] = table

@@ -29,6 +29,8 @@ class Store:
     Attributes:
         lengths: (examples,) int32, tokens of each example.
         full_lengths: (examples,) int32, tokens of each before max_seq_length cut it.
+        rows: (examples,) the row of the split that each comes from.
+        is_row_by_row: whether each row is one example.
     """
 
     def __init__(self, source: Path | pa.Table) -> None:
@@ -44,24 +46,37 @@ class Store:
                 self._numbers[name] = column.to_numpy()
         self.lengths: np.ndarray = self._numbers["length"]
         self.full_lengths: np.ndarray = self._numbers["full_length"]
+        self.is_row_by_row = "row" not in self._numbers
+        self.rows: np.ndarray = np.arange(len(self)) if self.is_row_by_row else self._numbers["row"]
 
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def truncation(self) -> dict[str, int]:
-        """What max_seq_length cut off: rows and tokens in all, those cut, and the longest row's tokens."""
+    def truncation(self, rows: int) -> dict[str, int]:
+        """What max_seq_length cut off: rows and tokens in all, those cut, the longest, and what else was lost.
+
+        Args:
+            rows: how many there were before any was dropped.
+        """
         whole = self.full_lengths.astype(np.int64)
+        lost = {name: int(column.sum()) for name, column in self._numbers.items() if name.startswith("lost_")}
         return {
-            "rows": len(self),
-            "rows_cut": int((whole > self.lengths).sum()),
+            "rows": rows,
+            "rows_dropped": rows - len(np.unique(self.rows)),
+            "rows_cut": len(np.unique(self.rows[whole > self.lengths])),
             "tokens": int(whole.sum()),
             "tokens_cut": int((whole - self.lengths).sum()),
             "longest": int(whole.max(initial=0)),
-        }
+        } | lost
+
+    def row_lengths(self, rows: int) -> np.ndarray:
+        """Tokens of each of the rows before any was cut off, (rows,), over all examples of a row."""
+        return np.bincount(self.rows, self.full_lengths, rows)
 
     def examples(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
-        """The columns of these examples: a list of arrays for token lists, an array for numbers."""
+        """The columns of these examples: a list of arrays for lists, an array for numbers; `index` are the places."""
         chosen: dict[str, Any] = {name: column[indices] for name, column in self._numbers.items()}
+        chosen["index"] = np.asarray(indices)
         return chosen | {name: [column[index] for index in indices] for name, column in self._lists.items()}
 
 

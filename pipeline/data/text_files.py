@@ -4,7 +4,7 @@ import codecs
 import csv
 import gzip
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, cast
@@ -131,7 +131,7 @@ def read_records(
     short: str,
     separator: str,
     column_names: Sequence[str] | None,
-    wanted: Mapping[str, str],
+    wanted: rows.Wanted,
     limit: int | None,
 ) -> pa.Table:
     """The rows of a CSV or TSV file, all columns strings; for the arguments see `files.read_file`.

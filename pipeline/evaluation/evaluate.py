@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from transformers import AutoTokenizer
 
 from pipeline import digest, json_file, project
 from pipeline.data.store import Store
@@ -27,8 +28,9 @@ from pipeline.evaluation.verdict import compared, strongest
 from pipeline.model.export import load
 from pipeline.params import Evaluate, Params
 from pipeline.progress import bar
+from pipeline.scores import is_share
 from pipeline.tasks import find
-from pipeline.tasks.base import Predictions, Task
+from pipeline.tasks.base import Collation, Predictions, Task, rows_of
 from pipeline.world import World
 
 # The same resamples for every experiment, so that no seed of the training moves an interval.
@@ -48,8 +50,9 @@ def evaluate(params: Params, world: World) -> Findings:
     rows = {split: pq.read_table(project.PREPARED / f"{split}.parquet") for split in project.SPLITS}
     stores = {split: Store(project.TOKENIZED / f"{split}.arrow") for split in project.SPLITS}
     tokens = params.hardware.forward_tokens
+    collation = Collation(model.config, AutoTokenizer.from_pretrained(project.BEST_MODEL))
     predictions = {
-        split: predict(model, task, stores[split], world, tokens, f"evaluate {split}")
+        split: predict(model, task, stores[split], rows[split], collation, world, tokens, f"evaluate {split}")
         for split in ("test", "validation")
     }
     # Sparse solvers gain nothing from more threads (four took 20 times as long), and their last digits depend on them.
@@ -61,20 +64,25 @@ def evaluate(params: Params, world: World) -> Findings:
     }
     metrics["slices"] = slices.scored(answered["test"], params.evaluate)
     training = _read_json(project.TRAIN_METRICS)
+    is_one_label = _is_one_label(task, rows["test"])
     findings = Findings(
         params=params,
         metrics=metrics,
         training=training,
         audit=_read_json(project.PREPARED / "audit.json"),
         truncation=_read_json(project.TOKENIZED / "truncation.json"),
-        confusions=confused_pairs(predictions["test"], task.labels, _MOST_PAIRS),
-        mistakes=confident_mistakes(rows["test"], predictions["test"], task.labels, params.evaluate.n_mistakes),
+        confusions=confused_pairs(predictions["test"], task.labels, _MOST_PAIRS) if is_one_label else None,
+        mistakes=confident_mistakes(task, rows["test"], predictions["test"], params.evaluate.n_mistakes)
+        if is_one_label
+        else None,
         drawings=[
             *_drawn_scores(metrics),
             *_drawn_curves(training["best_step"], params.train.label_smoothing_factor),
-            *_drawn_confusions(predictions["test"], task.labels),
-            *_drawn_data(rows, stores, task.labels, params.tokenizer.max_seq_length),
+            *(_drawn_confusions(predictions["test"], task.labels) if is_one_label else ()),
+            *_drawn_data(rows, stores, task.labels if is_one_label else (), params.tokenizer.max_seq_length),
         ],
+        views=task.views(rows["test"], predictions["test"], params.evaluate.n_mistakes),
+        columns=task.inputs,
         digests={path.as_posix(): digest.of_folder(path) for path in _LINEAGE},
         device=world.describe(),
     )
@@ -82,7 +90,7 @@ def evaluate(params: Params, world: World) -> Findings:
         examples.write(project.EXAMPLES / f"{split}.parquet", params.task, found)
     json_file.write(project.RESULTS, metrics)
     json_file.write(project.EVALUATION_METRICS, compared(metrics))
-    _write_confusions(predictions["test"], task.labels)
+    _write_confusions(predictions["test"], task.labels if is_one_label else ())
     report.write(findings, project.REPORTS, texts=params.evaluate.publish_texts != "none")
     model_card.write(findings, project.REPORTS)
     return findings
@@ -123,7 +131,7 @@ def judge(
         ours = {split: resampled(found) for split, found in predictions.items()}
         theirs = {name: resampled(found) for name, found in baselines.items()}
     return {
-        "rows": {split: len(found["target"]) for split, found in predictions.items()},
+        "rows": {split: rows_of(found) for split, found in predictions.items()},
         "confidence_level": level,
         **{split: intervals(found, level) for split, found in ours.items()},
         "baselines": {name: intervals(found, level) for name, found in theirs.items()},
@@ -136,13 +144,21 @@ def _examples(
 ) -> Examples:
     raw = pq.read_table(project.SLICES / f"{split}.parquet")
     assert raw["id"].equals(rows["id"]), f"{project.SLICES} and {project.PREPARED} have the same rows"
-    labels = [task.labels[place] for place in predictions["target"]]
-    groups = slices.group(params.evaluate.slices, labels, store.full_lengths, raw)
+    labels = [task.labels[place] for place in rows["label"].to_pylist()] if _is_one_label(task, rows) else None
+    groups = slices.group(params.evaluate.slices, labels, store.row_lengths(len(rows)), raw)
     ids = np.array(rows["id"].to_pylist(), dtype=object)
     return Examples(task, ids, keys_of(rows, task.labels), predictions, groups)
 
 
+def _is_one_label(task: Task, rows: pa.Table) -> bool:
+    """Whether the answer to a row is one of the task's labels."""
+    return bool(task.labels) and "label" in rows.column_names and pa.types.is_integer(rows["label"].type)
+
+
 def _drawn_scores(metrics: Mapping[str, Any]) -> list[Drawing]:
+    """Of the scores that are shares; others have no common axis."""
+    if not any(map(is_share, metrics["test"])):
+        return []
     drawings = [figures.scores(metrics["test"], metrics["baselines"])]
     if (baseline := strongest(metrics)) is not None:
         drawings.append(figures.differences(metrics["versus"][baseline], baseline))
@@ -158,7 +174,10 @@ def _drawn_curves(best_step: int, label_smoothing_factor: float) -> list[Drawing
         for name in points[0]:
             if name != "step":
                 curves[split, name] = (steps, [float(point[name]) for point in points])
-    return [figures.loss_curve(curves, best_step, label_smoothing_factor), figures.score_curves(curves, best_step)]
+    drawings = [figures.loss_curve(curves, best_step, label_smoothing_factor)]
+    if any(is_share(name) for split, name in curves if split == "validation"):
+        drawings.append(figures.score_curves(curves, best_step))
+    return drawings
 
 
 def _drawn_confusions(predictions: Predictions, labels: Sequence[str]) -> list[Drawing]:
@@ -170,9 +189,12 @@ def _drawn_confusions(predictions: Predictions, labels: Sequence[str]) -> list[D
 def _drawn_data(
     rows: Mapping[str, pa.Table], stores: Mapping[str, Store], labels: Sequence[str], max_seq_length: int
 ) -> list[Drawing]:
-    counts = {split: np.bincount(table["label"].to_numpy(), minlength=len(labels)) for split, table in rows.items()}
     tokens = np.concatenate([store.full_lengths for store in stores.values()])
-    return [data_figures.label_balance(counts, labels), data_figures.lengths(tokens, max_seq_length)]
+    lengths = data_figures.lengths(tokens, max_seq_length)
+    if not labels:
+        return [lengths]
+    counts = {split: np.bincount(table["label"].to_numpy(), minlength=len(labels)) for split, table in rows.items()}
+    return [data_figures.label_balance(counts, labels), lengths]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -181,10 +203,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_confusions(predictions: Predictions, labels: Sequence[str]) -> None:
-    """One row a test example, as DVC's confusion plot wants it."""
+    """One line a test row, as DVC's confusion plot wants it; none where a row's answer is not one label."""
     project.CONFUSION_MATRIX.parent.mkdir(parents=True, exist_ok=True)
     with project.CONFUSION_MATRIX.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("actual", "predicted"))
+        if not labels:
+            return
         for target, prediction in zip(predictions["target"], predictions["prediction"], strict=True):
             writer.writerow((labels[target], labels[prediction]))

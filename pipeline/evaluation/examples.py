@@ -17,11 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import digest, tasks
-from pipeline.data.rows import texts_of
 from pipeline.errors import UserError
 from pipeline.tasks.base import Predictions, Task
 
-_TASK, _LABELS = b"task", b"labels"
+_TASK, _STATE = b"task", b"state"
 _ID, _KEY, _SLICE = "id", "key", "slice:"
 _KEY_LENGTH = 32
 
@@ -64,11 +63,18 @@ class Examples:
 
 
 def keys_of(rows: pa.Table, labels: Sequence[str]) -> np.ndarray:
-    """The keys of prepared rows."""
+    """The keys of prepared rows.
+
+    Args:
+        labels: the names behind the column `label`, by which it is known whatever other labels there are.
+    """
     seen: Counter[str] = Counter()
     keys = []
-    for label, *texts in zip(rows["label"].to_pylist(), *texts_of(rows), strict=True):
-        content = json.dumps([*texts, labels[label]], ensure_ascii=False).encode()
+    for row in rows.select([name for name in rows.column_names if name != _ID]).to_pylist():
+        content = json.dumps(
+            [labels[value] if labels and name == "label" else value for name, value in row.items()],
+            ensure_ascii=False,
+        ).encode()
         key = hashlib.sha256(content).hexdigest()[:_KEY_LENGTH]
         seen[key] += 1
         keys.append(key if seen[key] == 1 else f"{key}#{seen[key]}")
@@ -80,9 +86,9 @@ def write(path: Path, task_name: str, examples: Examples) -> None:
     columns = {_ID: pa.array(examples.ids, pa.string()), _KEY: pa.array(examples.keys, pa.string())}
     columns |= examples.task.columns(examples.predictions)
     columns |= {f"{_SLICE}{name}": pa.array(values, pa.string()) for name, values in examples.slices.items()}
-    labels = json.dumps(examples.task.labels, ensure_ascii=False)
+    state = json.dumps(examples.task.state(), ensure_ascii=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns, metadata={_TASK: task_name.encode(), _LABELS: labels.encode()}), path)
+    pq.write_table(pa.table(columns, metadata={_TASK: task_name.encode(), _STATE: state.encode()}), path)
 
 
 def read(path: Path) -> Examples:
@@ -94,10 +100,9 @@ def read(path: Path) -> Examples:
     try:
         table = pq.read_table(path)
         metadata = table.schema.metadata or {}
-        task_name, labels = metadata[_TASK].decode(), tuple(json.loads(metadata[_LABELS]))
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        task = tasks.find(metadata[_TASK].decode()).of_state(json.loads(metadata[_STATE]))
+    except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
         raise UserError(f"{path} is no file of evaluated examples ({error}). Evaluate again: dvc repro") from error
-    task = tasks.find(task_name)(labels)
     slices = [name for name in table.column_names if name.startswith(_SLICE)]
     return Examples(
         task,

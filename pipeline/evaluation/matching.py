@@ -93,11 +93,12 @@ def _places(examples: Examples, keys: Sequence[str]) -> np.ndarray:
 def _renumbered(examples: Examples, labels: tuple[str, ...]) -> Examples:
     if examples.task.labels == labels:
         return examples
-    task = type(examples.task)(labels)
+    task = replace(examples.task, labels=labels)
     columns = pa.table(examples.task.columns(examples.predictions))
     return replace(examples, task=task, predictions=task.from_columns(columns))
 
 
 def _targets(examples: Examples) -> list[object]:
-    targets: list[object] = examples.task.columns(examples.predictions)["target"].to_pylist()
-    return targets
+    """What each row's target is, where predictions say; else rows are told apart by their keys alone."""
+    columns = examples.task.columns(examples.predictions)
+    return columns["target"].to_pylist() if "target" in columns else [None] * len(examples)

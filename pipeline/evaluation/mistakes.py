@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.data.rows import texts_of
-from pipeline.tasks.base import Predictions
+from pipeline.tasks.base import Predictions, Task
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,13 @@ def confused_pairs(predictions: Predictions, labels: Sequence[str], most: int) -
     ]
 
 
-def confident_mistakes(rows: pa.Table, predictions: Predictions, labels: Sequence[str], most: int) -> list[Mistake]:
+def confident_mistakes(task: Task, rows: pa.Table, predictions: Predictions, most: int) -> list[Mistake]:
     """The wrong answers of which the model is most sure, the surest first.
 
     Args:
         rows: the prepared rows, in the order of the predictions.
     """
+    labels = task.labels
     wrong = np.flatnonzero(predictions["target"] != predictions["prediction"])
     order = wrong[np.argsort(-predictions["score"][wrong], kind="stable")][:most]
     chosen = rows.take(order)
@@ -80,7 +80,5 @@ def confident_mistakes(rows: pa.Table, predictions: Predictions, labels: Sequenc
             labels[predictions["prediction"][place]],
             float(predictions["score"][place]),
         )
-        for place, row_id, texts in zip(
-            order, chosen["id"].to_pylist(), zip(*texts_of(chosen), strict=True), strict=True
-        )
+        for place, row_id, texts in zip(order, chosen["id"].to_pylist(), task.texts(chosen), strict=True)
     ]

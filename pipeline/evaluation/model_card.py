@@ -75,9 +75,18 @@ def _front(findings: Findings) -> dict[str, Any]:
 def _body(findings: Findings) -> Iterator[str]:
     params, metrics = findings.params, findings.metrics
     yield from (f"# {_name(params)}", "", headline(metrics), "")
-    yield from ("## What it does", "", f"It does {params.task.replace('-', ' ')}: {_what_it_takes(params)}.", "")
-    yield from ("The labels are:", "", *_labels(findings), "")
-    yield from ("## How to use it", "", "```python", *_usage(params), "```", "")
+    yield from ("## What it does", "", f"It does {params.task.replace('-', ' ')}: {_what_it_takes(findings)}.", "")
+    if findings.audit["splits"]["train"]["labels"]:
+        yield from ("The labels are:", "", *_labels(findings), "")
+    yield from (
+        "## How to use it",
+        "",
+        "```sh",
+        "reprise predict PATH --input rows.jsonl --output answers.jsonl",
+        "```",
+        "",
+    )
+    yield from (f"A row has {', '.join(findings.columns)}.", "")
     yield from ("## Scores", "", f"On {metrics['rows']['test']:,} test rows, which it was not trained on.", "")
     yield from (*_scores(metrics), "")
     yield from ("## Training", "", *_training(findings), "")
@@ -90,9 +99,9 @@ def _name(params: Params) -> str:
     return f"{kind} on {PurePosixPath(params.data.source).name}"
 
 
-def _what_it_takes(params: Params) -> str:
-    texts = "a text" if len(params.data.text_column_names) == 1 else "a pair of texts"
-    return f"it gives {texts} one of its labels. It reads {params.tokenizer.max_seq_length} tokens and no further"
+def _what_it_takes(findings: Findings) -> str:
+    params = findings.params
+    return f"it reads {', '.join(findings.columns)}, at most {params.tokenizer.max_seq_length} tokens of a row"
 
 
 def _labels(findings: Findings) -> Iterator[str]:
@@ -101,14 +110,6 @@ def _labels(findings: Findings) -> Iterator[str]:
         yield f"- {_cell(shortened(name, _LONGEST_LABEL))} ({shown[name]['rows']:,} training rows)"
     if len(shown) > _MOST_LABELS:
         yield f"- and {len(shown) - _MOST_LABELS:,} more"
-
-
-def _usage(params: Params) -> Iterator[str]:
-    yield "from transformers import pipeline"
-    yield ""
-    yield f'model = pipeline("{params.task}", model="PATH")'
-    text = '"..."' if len(params.data.text_column_names) == 1 else '{"text": "...", "text_pair": "..."}'
-    yield f"model({text}, truncation=True, max_length={params.tokenizer.max_seq_length})"
 
 
 def _scores(metrics: Mapping[str, Any]) -> Iterator[str]:

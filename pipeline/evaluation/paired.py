@@ -8,8 +8,8 @@ Laake, "The McNemar test for binary matched-pairs data: mid-p and asymptotic are
 Medical Research Methodology 13:91 (2013), found to keep its level, unlike the asymptotic form, and to lose less power
 than the exact one.
 
-Differences are ours minus theirs. Of the loss less is better, of every other score more: a `gain` is the difference
-with the sign that makes more better.
+Differences are ours minus theirs. Of some scores less is better, such as the loss: a `gain` is the difference with the
+sign that makes more better.
 """
 
 import math
@@ -23,9 +23,9 @@ from scipy.stats import binom, gamma
 
 from pipeline.evaluation import statistics
 from pipeline.evaluation.examples import Examples
-from pipeline.evaluation.statistics import SHARE_OF_ROWS, Resampled, resample
+from pipeline.evaluation.statistics import Resampled, resample
 from pipeline.params import Evaluate
-from pipeline.tasks.base import Predictions
+from pipeline.scores import less_is_better
 
 SEED = 0
 POWER = 0.8
@@ -60,7 +60,7 @@ class Pair:
     """Two models' scores on the same resamples of the same rows.
 
     Attributes:
-        won: rows that we have right and they have wrong.
+        won: rows that we have right and they have wrong; 0 for a task without right and wrong rows.
         lost: the other way round.
     """
 
@@ -73,12 +73,12 @@ class Pair:
     def of(cls, ours: Examples, theirs: Examples, n_resamples: int) -> Self:
         """Resample two models' answers to the same rows, which stand in the same order."""
         assert np.array_equal(ours.keys, theirs.keys), "a paired comparison needs the same rows in the same order"
-        right, also_right = (_right(examples.predictions) for examples in (ours, theirs))
+        right, also_right = (examples.task.right(examples.predictions) for examples in (ours, theirs))
         return cls(
             resample(ours.task, ours.predictions, n_resamples, SEED),
             resample(theirs.task, theirs.predictions, n_resamples, SEED),
-            int((right & ~also_right).sum()),
-            int((also_right & ~right).sum()),
+            0 if right is None or also_right is None else int((right & ~also_right).sum()),
+            0 if right is None or also_right is None else int((also_right & ~right).sum()),
         )
 
     @property
@@ -105,7 +105,7 @@ class Pair:
         Returns:
             None where every resample gives the same difference. Accuracy always has a bound.
         """
-        if score == "loss":
+        if less_is_better(score):
             upper = self._bound(score, level)
             return None if upper is None else -upper
         return self._bound(score, 1 - level)
@@ -119,7 +119,7 @@ class Pair:
         found = self._distribution(score)
         if found is None:
             return None
-        return 1 - found.tail(-above) if score == "loss" else found.tail(above)
+        return 1 - found.tail(-above) if less_is_better(score) else found.tail(above)
 
     def _distribution(self, score: str) -> statistics.Distribution | None:
         return statistics.paired(self.ours, self.theirs, score)
@@ -128,7 +128,7 @@ class Pair:
         found = self._distribution(score)
         if found is not None:
             return found.bound(tail)
-        return self._bound_without_spread(tail) if score == SHARE_OF_ROWS else None
+        return self._bound_without_spread(tail) if score == self.ours.share_of_rows else None
 
     def _bound_without_spread(self, tail: float) -> float:
         """Of accuracy, where all rows agree in how the models differ (in no row, or in all the same way).
@@ -142,7 +142,7 @@ class Pair:
         return max(value - other, -1.0) if tail < 0.5 else min(value + other, 1.0)
 
     def _p_value(self, score: str) -> float | None:
-        if score == SHARE_OF_ROWS:
+        if score == self.ours.share_of_rows:
             return mcnemar(self.won, self.lost)
         found = self._distribution(score)
         if found is not None:
@@ -154,7 +154,7 @@ class Pair:
         found = self._distribution(score)
         spread = 0.0 if found is None else float(found.resamples.std())
         smallest = (_NORMAL.inv_cdf(1 - alpha / 2) + _NORMAL.inv_cdf(POWER)) * spread
-        if score == SHARE_OF_ROWS:
+        if score == self.ours.share_of_rows:
             smallest = max(smallest, _fewest_rows(alpha) / self.ours.examples)
             return smallest if smallest <= 1 else None
         return smallest or None
@@ -184,11 +184,6 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         highest = max(highest, min(1.0, (len(ordered) - place) * p_values[name]))
         adjusted[name] = highest
     return {name: adjusted[name] for name in p_values}
-
-
-def _right(predictions: Predictions) -> np.ndarray:
-    right: np.ndarray = predictions["target"] == predictions["prediction"]
-    return right
 
 
 def _fewest_rows(alpha: float) -> float:

@@ -1,15 +1,17 @@
-"""Streamed predictions: a few numbers an example are kept, never logits."""
+"""Streamed predictions: a few numbers a row are kept, never logits."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from transformers import PreTrainedModel
 
 from pipeline.data.batches import micro_batches
 from pipeline.data.store import Store
 from pipeline.progress import bar
-from pipeline.tasks.base import Predictions, Task
+from pipeline.tasks.base import Collation, Predictions, Task
 from pipeline.world import World
 
 
@@ -17,17 +19,21 @@ def predict(
     model: PreTrainedModel,
     task: Task,
     store: Store,
+    rows: pa.Table,
+    collation: Collation,
     world: World,
     micro_batch_tokens: int,
     title: str,
     go_on: Callable[[], None] = lambda: None,
 ) -> Predictions:
-    """Predictions for every example of a store, in its order, on every rank.
+    """Predictions for every row of a split, in its order, on every rank.
 
     The micro-batches are those of one process, dealt to the ranks in turn, so that no prediction depends on how many
     ranks there are.
 
     Args:
+        store: the examples of the rows.
+        rows: the prepared rows.
         micro_batch_tokens: padded tokens of one forward pass.
         title: what the progress is called.
         go_on: called before every forward pass; ends the work by raising.
@@ -43,16 +49,28 @@ def predict(
                 place = start + world.rank
                 # A sharded model needs every rank in every forward: one without work of its own repeats another's.
                 indices = cut[place] if place < len(cut) else cut[start]
-                batch = task.collate(store.examples(indices), model.config.pad_token_id).to(world.device)
+                batch = task.collate(store.examples(indices), collation).to(world.device)
                 with world.autocast():
-                    logits = model(**batch.inputs).logits
-                columns = {name: values.cpu().numpy() for name, values in task.predict(logits, batch.labels).items()}
+                    outputs = model(**batch.inputs)
+                columns = {name: _on_host(values) for name, values in task.predict(outputs, batch).items()}
                 if place < len(cut):
                     found.append((indices, columns))
                 progress.advance(sum(map(len, cut[start : start + world.size])))
     finally:
         model.train(was_training)
-    return _in_order([part for parts in world.gather(found) for part in parts], len(store))
+    by_example = _in_order([part for parts in world.gather(found) for part in parts], len(store))
+    return task.merge(by_example, store, rows)
+
+
+def _on_host(values: Any) -> np.ndarray:
+    """A tensor or an array as it is, lists of several lengths as an array of lists."""
+    if isinstance(values, torch.Tensor):
+        return values.cpu().numpy()
+    if isinstance(values, np.ndarray):
+        return values
+    listed = np.empty(len(values), dtype=object)
+    listed[:] = values
+    return listed
 
 
 def _in_order(found: list[tuple[np.ndarray, dict[str, np.ndarray]]], examples: int) -> Predictions:

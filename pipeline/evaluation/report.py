@@ -12,8 +12,10 @@ from pipeline.evaluation import page
 from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.mistakes import Confusion, Mistake
 from pipeline.evaluation.slices import MOST_VALUES
-from pipeline.evaluation.verdict import headline, headline_score, more_than_noise, percent, strongest
+from pipeline.evaluation.verdict import headline, headline_score, more_than_noise, strongest
 from pipeline.params import Params
+from pipeline.scores import gain, less_is_better
+from pipeline.views import View
 
 _TEMPLATE = "report.html.j2"
 _FEW_ROWS = 100
@@ -28,10 +30,12 @@ class Findings:
     """All that the page shows.
 
     Attributes:
+        confusions: None where a row's answer is not one of some labels; likewise `mistakes`.
         metrics: what reports/evaluation.json holds.
         training: what metrics/train.json holds.
         audit: what data/prepared/audit.json holds.
         truncation: what data/tokenized/truncation.json holds.
+        columns: what the model reads of a row.
         digests: SHA-256 of the data and of the model, by path.
         device: what it was computed on, in words.
     """
@@ -41,9 +45,11 @@ class Findings:
     training: Mapping[str, Any]
     audit: Mapping[str, Any]
     truncation: Mapping[str, Mapping[str, int]]
-    confusions: Sequence[Confusion]
-    mistakes: Sequence[Mistake]
+    confusions: Sequence[Confusion] | None
+    mistakes: Sequence[Mistake] | None
     drawings: Sequence[Drawing]
+    views: Sequence[View]
+    columns: Sequence[str]
     digests: Mapping[str, str]
     device: str
 
@@ -72,6 +78,7 @@ def render(findings: Findings, texts: bool = True) -> str:
         score=score,
         score_name=score.replace("_", " "),
         scores=list(metrics["test"]),
+        less_is_better={name for name in metrics["test"] if less_is_better(name)},
         level=f"{metrics['confidence_level'] * 100:g}%",
         table=table,
         facts=_facts(findings.audit, findings.truncation),
@@ -121,8 +128,7 @@ def _cells(found: Mapping[str, Mapping[str, float | None]], key: str) -> dict[st
             bounds = f"{number(low)} to {number(high)}"
         verdict = ""
         if key == "difference" and low is not None:
-            # Of a loss less is better, of every other score more.
-            ahead = interval["difference"] is not None and (interval["difference"] < 0) == (name == "loss")
+            ahead = interval["difference"] is not None and gain(name, interval["difference"]) > 0
             verdict = ("better" if ahead else "worse") if more_than_noise(interval) else "may be noise"
         cells[name] = {"value": number(interval[key]), "bounds": bounds, "verdict": verdict}
     return cells
@@ -145,19 +151,29 @@ def _facts(audit: Mapping[str, Any], truncation: Mapping[str, Mapping[str, int]]
         "empty texts": [f"{found['empty_texts']:,}" for found in splits.values()],
         "exact duplicates": [f"{found['exact_duplicates']:,}" for found in splits.values()],
         "duplicates but for case and spacing": [f"{found['normalised_duplicates']:,}" for found in splits.values()],
-        "labels without a row": [f"{len(found['missing_labels']):,}" for found in splits.values()],
-        "labels with a single row": [f"{len(found['rare_labels']):,}" for found in splits.values()],
+        **(_facts_of_labels(splits) if splits["train"]["labels"] else {}),
         "words a row, median": [f"{found['words']['median']:,}" for found in splits.values()],
     }
     cut = [truncation[split] for split in splits]
     facts["tokens, longest row"] = [f"{found['longest']:,}" for found in cut]
     facts["rows cut by max_seq_length"] = [_part(found["rows_cut"], found["rows"]) for found in cut]
     facts["tokens cut by max_seq_length"] = [_part(found["tokens_cut"], found["tokens"]) for found in cut]
+    if any(found["rows_dropped"] for found in cut):
+        facts["rows dropped, being longer"] = [_part(found["rows_dropped"], found["rows"]) for found in cut]
+    for name in (name for name in cut[0] if name.startswith("lost_")):
+        facts[f"{name.removeprefix('lost_')} lost by it"] = [f"{found[name]:,}" for found in cut]
     return facts
 
 
+def _facts_of_labels(splits: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {
+        "labels without a row": [f"{len(found['missing_labels']):,}" for found in splits.values()],
+        "labels with a single row": [f"{len(found['rare_labels']):,}" for found in splits.values()],
+    }
+
+
 def _part(some: int, whole: int) -> str:
-    return f"{some:,} ({percent(some / max(whole, 1))})"
+    return f"{some:,} ({some / max(whole, 1):.1%})"
 
 
 def _resolved(params: Params) -> dict[str, dict[str, str]]:

@@ -16,6 +16,7 @@ from pipeline.data.slices import LABEL, LENGTH
 from pipeline.evaluation.examples import Examples
 from pipeline.evaluation.statistics import intervals, resample
 from pipeline.params import Evaluate
+from pipeline.scores import gain
 
 MOST_VALUES = 20
 """A column with more has its most frequent ones, and the rest as one more."""
@@ -27,19 +28,22 @@ _PARTS = 4
 _SEED = 0
 
 
-def group(names: Sequence[str], labels: Sequence[str], lengths: np.ndarray, raw: pa.Table) -> dict[str, np.ndarray]:
+def group(
+    names: Sequence[str], labels: Sequence[str] | None, lengths: np.ndarray, raw: pa.Table
+) -> dict[str, np.ndarray]:
     """The group of every row of a split, in every slice.
 
     Args:
         names: the slices: `label`, `length`, or columns of `raw`.
-        labels: the target of every row.
+        labels: the target of every row; None where it is not one label, and there is no such slice.
         lengths: (rows,) tokens of every row, before any is cut off.
         raw: the raw columns, in the order of the rows.
     """
     found = {}
     for name in names:
         if name == LABEL:
-            found[name] = _frequent(labels)
+            if labels is not None:
+                found[name] = _frequent(labels)
         elif name == LENGTH:
             found[name] = _quarters(lengths.astype(np.float64))
         else:
@@ -61,7 +65,7 @@ def scored(examples: Examples, settings: Evaluate) -> dict[str, dict[str, Any]]:
             chosen = examples.take(np.flatnonzero(groups == value))
             drawn = resample(chosen.task, chosen.predictions, settings.n_resamples, _SEED)
             interval = intervals(drawn, settings.confidence_level)[score]
-            listed.append((drawn.values[score], -len(chosen), value, interval))
+            listed.append((gain(score, drawn.values[score]), -len(chosen), value, interval))
         listed.sort(key=lambda item: item[:3])
         found[name] = {value: {"rows": -fewer, score: interval} for _, fewer, value, interval in listed}
     return found

@@ -20,7 +20,7 @@ from typing import Self
 import numpy as np
 from scipy.stats import binomtest
 
-from pipeline.tasks.base import Predictions, Task
+from pipeline.tasks.base import Predictions, Task, rows_of
 
 Interval = dict[str, float | None]
 """`value` (or `difference`), `low` and `high`; None where one is not defined: a value that is no number, or the bounds
@@ -28,8 +28,6 @@ where every resample gives the same value."""
 
 _DIGITS = 6
 _TIE_DIGITS = 12
-SHARE_OF_ROWS = "accuracy"
-"""The score that is a share of rows, whatever the task."""
 _JACKKNIFE_GROUPS = 200
 _NORMAL = NormalDist()
 
@@ -43,6 +41,7 @@ class Resampled:
         resamples: each score on every resample, (n_resamples,).
         jackknife: each score without one group of examples, (groups,).
         examples: how many examples there are.
+        share_of_rows: the score that is a share of rows, if there is one.
         seed: what drew the resamples. Equal seeds and examples mean the same resamples, whatever the model.
     """
 
@@ -50,18 +49,20 @@ class Resampled:
     resamples: dict[str, np.ndarray]
     jackknife: dict[str, np.ndarray]
     examples: int
+    share_of_rows: str | None
     seed: int
 
 
 def resample(task: Task, predictions: Predictions, n_resamples: int, seed: int) -> Resampled:
     """Score the predictions, `n_resamples` resamples of their examples, and the jackknife's subsets of them."""
-    examples = len(predictions["target"])
+    examples = rows_of(predictions)
     assert examples > 0, "there is nothing to score"
     return Resampled(
         task.scores(predictions),
         _scores(task, predictions, _drawn(examples, n_resamples, seed)),
         _scores(task, predictions, _left_out(examples, seed)),
         examples,
+        task.share_of_rows,
         seed,
     )
 
@@ -72,7 +73,7 @@ def intervals(resampled: Resampled, confidence_level: float) -> dict[str, Interv
     for name, value in resampled.values.items():
         distribution = Distribution.of(value, resampled.resamples[name], resampled.jackknife[name])
         bounds = _bounds(value, distribution, confidence_level)
-        if name == SHARE_OF_ROWS and bounds["low"] is None:
+        if name == resampled.share_of_rows and bounds["low"] is None:
             bounds = _exact(value, resampled.examples, confidence_level)
         found[name] = {"value": _plain(value), **bounds}
     return found

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.scores import gain, is_share, readable
+
 Metrics = Mapping[str, Any]
 """What reports/evaluation.json holds."""
 
@@ -15,22 +17,19 @@ def headline_score(metrics: Metrics) -> str:
 
 
 def strongest(metrics: Metrics) -> str | None:
-    """The baseline with the highest test score; None where a task has no baselines."""
+    """The baseline with the best test score; None where a task has no baselines."""
     score = headline_score(metrics)
     values = {name: found[score]["value"] for name, found in metrics["baselines"].items()}
     # Of equals the later one: tasks name the strongest method last.
-    return max(reversed(values), key=lambda name: -1e300 if values[name] is None else values[name], default=None)
+    return max(
+        reversed(values), key=lambda name: -1e300 if values[name] is None else gain(score, values[name]), default=None
+    )
 
 
 def more_than_noise(difference: Mapping[str, float | None]) -> bool:
     """Whether the whole interval of a difference lies on one side of zero."""
     low, high = difference["low"], difference["high"]
     return low is not None and high is not None and (low > 0 or high < 0)
-
-
-def percent(value: float | None) -> str:
-    """``"80.1%"``; a dash for a score that is not defined."""
-    return "–" if value is None else f"{value * 100:.1f}%"
 
 
 def p_value(value: float | None) -> str:
@@ -62,18 +61,18 @@ def headline(metrics: Metrics) -> str:
     """One sentence: the test score with its interval, and whether it is better than the strongest baseline."""
     score, baseline = headline_score(metrics), strongest(metrics)
     found = metrics["test"][score]
-    sentence = f"Test {score.replace('_', ' ')} is {percent(found['value'])}"
+    sentence = f"Test {score.replace('_', ' ')} is {readable(score, found['value'])}"
     if found["low"] is not None:
         level = f"{metrics['confidence_level'] * 100:g}%"
-        sentence += f" ({level} interval {percent(found['low'])} to {percent(found['high'])})"
+        sentence += f" ({level} interval {readable(score, found['low'])} to {readable(score, found['high'])})"
     elif found["value"] is not None:
         sentence += f" ({NO_INTERVAL} score)"
     if baseline is not None:
-        sentence += f", {_comparison(metrics['versus'][baseline][score], baseline)}"
+        sentence += f", {_comparison(metrics['versus'][baseline][score], score, baseline)}"
     return f"{sentence}."
 
 
-def _comparison(versus: Mapping[str, float | None], baseline: str) -> str:
+def _comparison(versus: Mapping[str, float | None], score: str, baseline: str) -> str:
     difference, low, high = versus["difference"], versus["low"], versus["high"]
     against = f"the strongest baseline, {baseline}"
     if difference is None:
@@ -81,13 +80,14 @@ def _comparison(versus: Mapping[str, float | None], baseline: str) -> str:
     if low is None or high is None:
         if difference == 0:
             return f"the same as {against}, in every resample"
-        return f"{_signed(difference)} points against {against} ({NO_INTERVAL} difference)"
-    points = f"{_signed(difference)} points ({_signed(low)} to {_signed(high)})"
+        return f"{_signed(score, difference)} against {against} ({NO_INTERVAL} difference)"
+    points = f"{_signed(score, difference)} ({_signed(score, low, '')} to {_signed(score, high, '')})"
     if more_than_noise(versus):
-        return f"{'better' if low > 0 else 'worse'} than {against}, by more than noise: {points}"
-    word = "worse" if difference < 0 else "better"
+        return f"{'better' if gain(score, low) > 0 else 'worse'} than {against}, by more than noise: {points}"
+    word = "worse" if gain(score, difference) < 0 else "better"
     return f"not clearly {word} than {against}: the difference of {points} may be noise"
 
 
-def _signed(value: float) -> str:
-    return f"{value * 100:+.1f}".replace("-", "−")
+def _signed(score: str, value: float, unit: str = " points") -> str:
+    text = f"{value * 100:+.1f}{unit}" if is_share(score) else f"{value:+.4g}"
+    return text.replace("-", "−")

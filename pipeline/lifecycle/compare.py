@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pipeline import project
-from pipeline.data.rows import texts_of
 from pipeline.errors import UserError, did_you_mean
 from pipeline.evaluation import paired, seeds
 from pipeline.evaluation.examples import Examples, keys_of
@@ -17,6 +16,7 @@ from pipeline.lifecycle import sides
 from pipeline.lifecycle.differing import differing
 from pipeline.lifecycle.sides import Side
 from pipeline.params import Evaluate, Params
+from pipeline.scores import gain
 from pipeline.tasks import find
 from pipeline.tracking import looks
 
@@ -113,7 +113,7 @@ def verdict(score: str, found: Difference, settings: Evaluate, p_value: float | 
     judged = found.p_value if p_value is None else p_value
     if judged is None or judged >= 1 - settings.confidence_level:
         return "may be noise"
-    return "better" if (found.difference > 0) != (score == "loss") else "worse"
+    return "better" if gain(score, found.difference) > 0 else "worse"
 
 
 def _slices(reference: Side, only: str | None) -> Mapping[str, np.ndarray]:
@@ -160,24 +160,27 @@ def _tested(
 
 
 def _flipped(ours: Examples, theirs: Examples, texts: Mapping[str, Sequence[str]]) -> dict[str, list[dict[str, Any]]]:
-    """The rows that one of the two has right, those whose loss changed most first."""
-    right, was_right = (
-        examples.predictions["target"] == examples.predictions["prediction"] for examples in (ours, theirs)
-    )
+    """The rows that one of the two has right, those whose loss changed most first; none where rows are not just right.
+
+    What was said stands beside them where a row's answer is one value.
+    """
+    right, was_right = (examples.task.right(examples.predictions) for examples in (ours, theirs))
+    if right is None or was_right is None:
+        return {"to_right": [], "to_wrong": []}
     change = np.abs(ours.predictions["loss"] - theirs.predictions["loss"])
-    columns = ours.task.columns(ours.predictions) | {
-        "before": theirs.task.columns(theirs.predictions)["prediction"],
+    columns = [examples.task.columns(examples.predictions) for examples in (ours, theirs)]
+    asked = {"target": (0, "target"), "reference": (1, "prediction"), "run": (0, "prediction")}
+    named = {
+        name: columns[side][column].to_pylist() if column in columns[side] else None
+        for name, (side, column) in asked.items()
     }
-    named = {name: columns[name].to_pylist() for name in ("target", "before", "prediction")}
 
     def listed(places: np.ndarray) -> list[dict[str, Any]]:
         order = places[np.argsort(-change[places], kind="stable")]
         return [
             {
                 "id": ours.ids[place],
-                "target": named["target"][place],
-                "reference": named["before"][place],
-                "run": named["prediction"][place],
+                **{name: values[place] for name, values in named.items() if values is not None},
                 **({"texts": list(texts[ours.keys[place]])} if ours.keys[place] in texts else {}),
             }
             for place in order.tolist()
@@ -195,5 +198,5 @@ def _texts(params: Params, split: str) -> dict[str, Sequence[str]]:
     if params.evaluate.publish_texts == "none" or not path.exists():
         return {}
     rows = pq.read_table(path)
-    keys = keys_of(rows, find(params.task).load(project.PREPARED).labels)
-    return dict(zip(keys, zip(*texts_of(rows), strict=True), strict=True))
+    task = find(params.task).load(project.PREPARED)
+    return dict(zip(keys_of(rows, task.labels), task.texts(rows), strict=True))

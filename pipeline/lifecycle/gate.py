@@ -26,8 +26,9 @@ import numpy as np
 from pipeline.errors import UserError, did_you_mean
 from pipeline.evaluation.examples import Examples
 from pipeline.evaluation.paired import Pair, mcnemar
-from pipeline.evaluation.statistics import SHARE_OF_ROWS, Resampled, intervals
+from pipeline.evaluation.statistics import Resampled, intervals
 from pipeline.params import Promotion
+from pipeline.scores import gain, less_is_better
 
 Outcome = Literal["held", "broken", "cannot tell"]
 _ON, _IS = " on ", "="
@@ -118,14 +119,13 @@ def _decisive(
     score, level, rows = primary(candidate, settings), settings.confidence_level, len(candidate)
     if settings.required == "better":
         pair = Pair.of(candidate, champion, n_resamples)
-        gain, low = _gain(pair, score), _low(pair, score, level)
-        held = low > 0 and (score != SHARE_OF_ROWS or mcnemar(pair.won, pair.lost) / 2 <= 1 - level)
-        reason = f"{_signed(gain)}, and surely above {_signed(low)}" if held else _not_better(gain, low)
+        gained, low = _gain(pair, score), _low(pair, score, level)
+        held = low > 0 and (score != pair.ours.share_of_rows or mcnemar(pair.won, pair.lost) / 2 <= 1 - level)
+        reason = f"{_signed(gained)}, and surely above {_signed(low)}" if held else _not_better(gained, low)
         outcome: Outcome = "held" if held else "broken"
-        return Check(f"{score} is better than the champion's", outcome, gain, low, 0.0, level, rows, reason)
-    sign = -1 if score == "loss" else 1
-    best = max([champion, *earlier], key=lambda found: sign * found.task.scores(found.predictions)[score])
-    side = "above" if score == "loss" else "below"
+        return Check(f"{score} is better than the champion's", outcome, gained, low, 0.0, level, rows, reason)
+    best = max([champion, *earlier], key=lambda found: gain(score, found.task.scores(found.predictions)[score]))
+    side = "above" if less_is_better(score) else "below"
     rule = f"{score} is at most {settings.margin:g} {side} that of the best champion on these rows"
     return _not_worse(rule, Pair.of(candidate, best, n_resamples), score, settings.margin, level)
 
@@ -140,7 +140,7 @@ def _guarded(candidate: Examples, champion: Examples, settings: Promotion, n_res
     }
 
     def check(name: str, score: str, margin: float, among: int) -> Check:
-        rule = f"{name} {'rose' if score == 'loss' else 'fell'} by at most {margin:g}"
+        rule = f"{name} {'rose' if less_is_better(score) else 'fell'} by at most {margin:g}"
         return _not_worse(rule, pairs[name], score, margin, 1 - alpha / among)
 
     # Holm's steps: all are tested at the level of as many as are not held yet, until no more are.
@@ -168,28 +168,27 @@ def _places(candidate: Examples, guarded: Mapping[str, float]) -> Iterator[tuple
 
 
 def _not_worse(rule: str, pair: Pair, score: str, margin: float, level: float) -> Check:
-    gain, low, rows = _gain(pair, score), _low(pair, score, level), pair.ours.examples
+    gained, low, rows = _gain(pair, score), _low(pair, score, level), pair.ours.examples
     if low > -margin:
-        outcome, reason = "held", f"{_signed(gain)}, and surely above {_signed(low)}"
-    elif gain <= -margin:
-        outcome, reason = "broken", f"{_signed(gain)}: it is worse by as much or more"
-    elif gain - low >= margin:
+        outcome, reason = "held", f"{_signed(gained)}, and surely above {_signed(low)}"
+    elif gained <= -margin:
+        outcome, reason = "broken", f"{_signed(gained)}: it is worse by as much or more"
+    elif gained - low >= margin:
         outcome = "cannot tell"
-        reason = f"{_signed(gain)}, but {rows:,} rows are too few: it may be {_signed(low)}"
+        reason = f"{_signed(gained)}, but {rows:,} rows are too few: it may be {_signed(low)}"
     else:
-        outcome, reason = "broken", f"{_signed(gain)}, and it may be {_signed(low)}"
-    return Check(rule, outcome, gain, low, -margin, level, rows, reason)  # type: ignore[arg-type]
+        outcome, reason = "broken", f"{_signed(gained)}, and it may be {_signed(low)}"
+    return Check(rule, outcome, gained, low, -margin, level, rows, reason)  # type: ignore[arg-type]
 
 
 def _gain(pair: Pair, score: str) -> float:
-    difference = pair.ours.values[score] - pair.theirs.values[score]
-    return (-difference if score == "loss" else difference) + 0.0
+    return gain(score, pair.ours.values[score] - pair.theirs.values[score])
 
 
 def _low(pair: Pair, score: str, level: float) -> float:
     """The lower bound of a gain."""
-    gain = _gain(pair, score)
-    widest = gain - _unseen(pair.ours.examples, level)
+    gained = _gain(pair, score)
+    widest = gained - _unseen(pair.ours.examples, level)
     bound = pair.bound(score, level)
     return widest if bound is None else min(bound, widest)
 

@@ -48,7 +48,7 @@ def check(params: Params, task: type[Task], *, chat: bool = False) -> list[str]:
 
 def _build_empty(config: PreTrainedConfig, task: type[Task]) -> "PreTrainedModel":
     """Build the model without memory: what its configuration makes impossible shows here."""
-    auto = auto_class(task(("a", "b")))
+    auto = auto_class(task(labels=("a", "b")))
     check_head(config, auto.__name__)
     try:
         with torch.device("meta"):

@@ -15,17 +15,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def export(model: "PreTrainedModel", encoder: PreTrainedTokenizerBase, params: Params, folder: Path) -> None:
+def export(
+    model: "PreTrainedModel", encoder: PreTrainedTokenizerBase, task: Task, params: Params, folder: Path
+) -> None:
     """Write a plain Hugging Face model folder, whole or not at all, with a card that names the task."""
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     model.save_pretrained(unfinished)
     encoder.save_pretrained(unfinished)
-    card = {
-        "task": params.task,
-        "text_columns": len(params.data.text_column_names),
-        "max_seq_length": params.tokenizer.max_seq_length,
-    }
+    card = {"task": params.task, "state": task.state(), "tokenizer": params.tokenizer.model_dump(mode="json")}
     json_file.write(unfinished / project.MODEL_CARD, card)
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)

@@ -16,12 +16,12 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import digest, json_file
-from pipeline.data.rows import TEXT_COLUMNS
 from pipeline.errors import UserError, did_you_mean
 from pipeline.progress import bar
 from pipeline.serving import card, tables
-from pipeline.serving.predictor import Answer, Predictor
+from pipeline.serving.predictor import Predictor
 from pipeline.serving.tables import Row
+from pipeline.tasks.base import Answer
 
 CHUNK = 4096
 """Rows that are in memory at once."""
@@ -103,10 +103,12 @@ def predict(
 
 
 def _text_columns(source: Path, found: card.Card, columns: Sequence[str]) -> list[str]:
-    names = list(columns) or list(TEXT_COLUMNS[: found.text_columns])
-    if len(names) != found.text_columns:
-        takes = "single texts: name one column" if found.text_columns == 1 else "pairs of texts: name two columns"
-        raise UserError(f"This model was trained on {takes}; there are {len(names)}.")
+    names = list(columns) or list(found.columns)
+    if len(names) != len(found.columns):
+        raise UserError(
+            f"This model reads {', '.join(found.columns)}: name {len(found.columns)} columns, in that order; "
+            f"there are {len(names)}."
+        )
     there = tables.columns(source)
     for name in names:
         if name not in there:
@@ -165,12 +167,16 @@ def _answer_names(predictor: Predictor, taken: Sequence[str]) -> dict[str, str]:
 
 def _example(predictor: Predictor) -> Answer:
     """Some answer, for the names and kinds of its parts."""
-    return predictor.answer(*([["."]] * predictor.card.text_columns))[0]
+    return predictor.answer(pa.table({name: ["."] for name in predictor.card.columns}))[0]
 
 
 def _answered(predictor: Predictor, rows: Sequence[Row], names: Sequence[str], called: dict[str, str]) -> list[Row]:
     asked = [row for row in rows if _has_texts(row, names)]
-    answers = iter(predictor.answer(*([row[name] for row in asked] for name in names)))
+    columns = {
+        column: pa.array([row[name] for row in asked], pa.string())
+        for column, name in zip(predictor.card.columns, names, strict=True)
+    }
+    answers = iter(predictor.answer(pa.table(columns)))
     found = []
     for row in rows:
         answer: Answer = next(answers) if _has_texts(row, names) else {}

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline import project
 from pipeline.errors import UserError, did_you_mean
+from pipeline.params import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -15,13 +16,18 @@ class Card:
 
     Attributes:
         task: the name of the task that it was trained for.
-        max_seq_length: longer texts are cut off there (tokens).
-        text_columns: 1 for texts, 2 for pairs.
+        state: the fields of that task.
+        tokenizer: how its texts became tokens.
     """
 
     task: str
-    max_seq_length: int
-    text_columns: int
+    state: dict[str, Any]
+    tokenizer: Tokenizer
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What somebody who asks must give."""
+        return tuple(self.state["inputs"])
 
 
 def read(folder: Path) -> Card:
@@ -40,7 +46,7 @@ def read(folder: Path) -> Card:
         )
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Card(values["task"], values["max_seq_length"], values["text_columns"])
+        return Card(values["task"], values["state"], Tokenizer(**values["tokenizer"]))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not as Reprise writes it ({error!r}). Restore it: dvc checkout {folder}") from None
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 import pipeline
-from pipeline.data.rows import TEXT_COLUMNS
 from pipeline.params import Hardware
-from pipeline.serving.predictor import Answer, Predictor
+from pipeline.serving.predictor import Predictor
+from pipeline.tasks.base import Answer
 
 with warnings.catch_warnings():
     # While it is imported, MLflow warns of types of its own.
@@ -54,8 +55,8 @@ def write(model: Path, folder: Path, readme: str | None, facts: Mapping[str, Any
     """
     predictor = Predictor.load(model, Hardware(use_cpu=True))
     # Written here, never taken from the data: a registry shows it to everybody.
-    example = pd.DataFrame([dict(zip(TEXT_COLUMNS[: predictor.card.text_columns], _SYNTHETIC, strict=False))])
-    answer = predictor.answer(*(example[name].tolist() for name in example.columns))[0]
+    example = pd.DataFrame([dict(zip(predictor.card.columns, _SYNTHETIC, strict=False))])
+    answer = predictor.answer(pa.Table.from_pandas(example, preserve_index=False))[0]
     _save(model, folder, example, answer, facts)
     if readme is not None:
         (folder / README).write_text(readme, encoding="utf-8", newline="\n")

@@ -8,11 +8,11 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+import pyarrow as pa
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from pipeline import environment
-from pipeline.data.rows import TEXT_COLUMNS
 from pipeline.errors import UserError
 from pipeline.params import Hardware
 
@@ -39,9 +39,9 @@ class Served(PythonModel):
         Raises:
             MlflowException: a text is missing or empty; a server answers 400.
         """
-        columns = TEXT_COLUMNS[: self._predictor.card.text_columns]
+        columns = self._predictor.card.columns
         try:
-            answers = self._predictor.answer(*(_texts(model_input, name) for name in columns))
+            answers = self._predictor.answer(pa.table({name: _texts(model_input, name) for name in columns}))
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         return pd.DataFrame(answers)

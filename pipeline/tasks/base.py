@@ -3,9 +3,10 @@
 A task is one file here. The loop, the stages and the report know this class alone, and no task by its name.
 """
 
+import dataclasses
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -14,19 +15,70 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from pipeline.data import splits
 from pipeline.data.audit import decontaminate
+from pipeline.data.rows import Wanted, require_columns, source_of, with_source
 from pipeline.errors import UserError
-from pipeline.params import Data
+from pipeline.params import Data, Tokenizer, Train
+from pipeline.views import View
 
 if TYPE_CHECKING:
     # More than a second of imports, which prepare does not need.
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-_LABELS = "labels.json"
+    from pipeline.data.store import Store
+
+_STATE = "task.json"
 
 Predictions = dict[str, np.ndarray]
-"""One entry a column, one element an example, in the order of the store: at least `target`, `prediction`, `score`
-(the probability of the prediction) and `loss`. Never logits: memory stays small whatever the number of labels."""
+"""What the model says to the rows of a split, in their order: by column, an array whose first axis is the rows.
+
+Every task has `loss` (summed over the row's targets), and `targets` (how many those are) unless each row has one.
+The rest is what its scores are computed from, such as `target` and `prediction`: a few numbers a row, or an object
+array of lists of numbers; never logits and never texts, so that memory stays small, and nothing private is kept.
+"""
+
+Answer = dict[str, Any]
+"""What somebody who asks the model is told: JSON values by name; the first one is the answer."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Columns of a source that make rows of a task.
+
+    Attributes:
+        texts: what the model reads, in the task's order.
+        target: what it is to say; None where the texts hold that, too.
+    """
+
+    texts: tuple[str, ...]
+    target: str | None = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """All columns, each with the key of params.yaml that names it."""
+        named = dict.fromkeys(self.texts, "data.text_column_names")
+        return named if self.target is None else named | {self.target: "data.label_column_name"}
+
+
+@dataclass(frozen=True)
+class Collation:
+    """What examples need to become a batch.
+
+    Attributes:
+        config: the model's; its padding id is the one that the model knows.
+        seed: together with `epoch` and an example's index, what random choices hang on.
+    """
+
+    config: "PreTrainedConfig"
+    tokenizer: "PreTrainedTokenizerBase"
+    seed: int = 0
+    epoch: int = 0
+
+    @property
+    def pad_token_id(self) -> int:
+        """The id of padding."""
+        return int(self.config.pad_token_id)
 
 
 @dataclass(frozen=True)
@@ -35,110 +87,184 @@ class Batch:
 
     Attributes:
         inputs: what the model's forward takes, each (examples, tokens); never `labels`.
-        labels: the targets, aligned with the logits; -100 where there is none.
+        targets: what the loss compares with; `labels` are aligned with the logits, -100 where there is none.
     """
 
     inputs: dict[str, torch.Tensor]
-    labels: torch.Tensor
+    targets: dict[str, torch.Tensor]
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """The targets of a task that has one kind of them."""
+        return self.targets["labels"]
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
-        return Batch(moved, self.labels.to(device, non_blocking=True))
+        inputs, targets = (
+            {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+            for tensors in (self.inputs, self.targets)
+        )
+        return Batch(inputs, targets)
 
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """A task over a list of labels.
+    """A task. Its fields are all that it knows of the data; each has a default, so that a head can be built without.
 
     Attributes:
-        score_names: the scores, the first being the one that a headline names.
-        labels: the names of the labels; a label's id is its place.
+        layouts: the columns where the params name none, the first that a source has.
+        score_names: the scores, the first being the one that a headline names; `loss` comes on top.
+        share_of_rows: the score that is the share of the rows that `right` names; None if there is none.
+        over_length: what may become of examples longer than `tokenizer.max_seq_length`.
+        labels: the names of the labels; a label's id is its place. Empty where a task has none.
+        inputs: the columns of prepared rows that the model reads, and whoever asks it must give.
     """
 
+    layouts: ClassVar[tuple[Layout, ...]]
     score_names: ClassVar[tuple[str, ...]]
-    labels: tuple[str, ...]
+    share_of_rows: ClassVar[str | None] = None
+    over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise")
+    labels: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ("text",)
 
     # Rows (prepare)
 
     @classmethod
-    @abstractmethod
-    def check_columns(cls, table: pa.Table, data: Data) -> None:
-        """Raise a UserError if a column of a raw table is missing, or holds what is no text or no label."""
-
-    @classmethod
-    @abstractmethod
-    def fit(cls, splits: Mapping[str, pa.Table], data: Data) -> Self:
-        """The task with the labels that the training rows show.
+    def layout(cls, names: Sequence[str], data: Data) -> Layout:
+        """The columns of a source to read: those that the params name, and the task's own for the rest.
 
         Args:
-            splits: raw tables by split, each with a string column `id` that says where the row stands.
-
-        Raises:
-            UserError: a column is missing, a label is null or empty, there are fewer than two labels, or a label of
-                validation or test never occurs in training.
+            names: the columns that the source has.
         """
+        whole = [layout for layout in cls.layouts if set(layout.columns) <= set(names)]
+        own = (whole or cls.layouts)[0]
+        texts = own.texts if data.text_column_names is None else tuple(data.text_column_names)
+        target = own.target if data.label_column_name is None else data.label_column_name
+        if target in texts:
+            raise UserError(
+                f"params.yaml: data.label_column_name: '{target}' is one of data.text_column_names, too: the model "
+                "would read what it is to say."
+            )
+        return Layout(texts, None if cls.layouts[0].target is None else target)
 
     @classmethod
-    def prepare(
-        cls, splits: Mapping[str, pa.Table], data: Data
-    ) -> tuple[Self, dict[str, pa.Table], dict[str, pa.Table]]:
-        """The task, its rows by split, and the same without what training shares with the evaluation splits.
+    def wanted(cls, data: Data) -> Wanted:
+        """Which columns of a source are read."""
+        return lambda names: cls.layout([name for name in names if name != "id"], data).columns
+
+    @classmethod
+    def layout_of(cls, table: pa.Table, data: Data) -> Layout:
+        """The columns of a raw table that are read.
 
         Raises:
-            UserError: as in `fit` and `rows`, or a label has no training row left.
+            UserError: one is missing.
         """
-        task = cls.fit(splits, data)
-        before = {split: task.rows(table, data) for split, table in splits.items()}
-        after = decontaminate(before) if data.decontaminate_train else before
-        if lost := set(range(len(task.labels))) - set(after["train"]["label"].to_pylist()):
-            raise UserError(
-                f"data.decontaminate_train: all training rows of the label '{task.labels[min(lost)]}' stand in "
-                "validation or test, too, so none is left.\nAdd other rows with it, or set the key to false."
-            )
-        return task, before, after
+        found = cls.layout([name for name in table.column_names if name != "id"], data)
+        for name, key in found.columns.items():
+            require_columns(table, [name], key)
+        return found
+
+    @classmethod
+    @abstractmethod
+    def check_columns(cls, table: pa.Table, data: Data) -> None:
+        """Raise a UserError if a column of a raw table is missing, or holds what the task cannot take."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Self:
+        """The task with what the rows show, such as the labels of the training rows.
+
+        Args:
+            tables: raw tables of the splits that the source has, each with a string column `id` that says where the
+                row stands.
+
+        Raises:
+            UserError: as in `check_columns`, or the rows do not make this task.
+        """
 
     @abstractmethod
     def rows(self, table: pa.Table, data: Data) -> pa.Table:
-        """The columns of a raw table that the task needs, under the task's own names.
+        """A raw table under the task's own names, in its order: `id` (string), the columns of `inputs`, the target.
 
-        Returns:
-            A table with `id` (string), `text` (string), `text_pair` (string, for pairs alone) and `label` (int32).
+        A target that is one of `labels` stands in the column `label` (int32).
 
         Raises:
-            UserError: a text is no text.
+            UserError: a value is not what the task can take.
         """
 
+    def texts(self, rows: pa.Table) -> list[tuple[str, ...]]:
+        """What the model reads of each row: rows with the same texts are the same question."""
+        return list(zip(*(rows[name].to_pylist() for name in self.inputs), strict=True))
+
+    def strata(self, rows: pa.Table) -> Sequence[Hashable]:
+        """The group of each row; a split that is cut off has its share of every group."""
+        return rows["label"].to_pylist() if self.labels and "label" in rows.column_names else [None] * len(rows)
+
+    @classmethod
+    def prepare(
+        cls, tables: Mapping[str, pa.Table], data: Data
+    ) -> tuple[Self, dict[str, pa.Table], dict[str, pa.Table]]:
+        """The task, its rows in three splits, and the same without what training shares with the evaluation splits.
+
+        Raises:
+            UserError: as in `fit`, `rows` and `splits.cut`, or a label has no training row left.
+        """
+        task = cls.fit(tables, data)
+        rows = {split: with_source(task.rows(table, data), source_of(table)) for split, table in tables.items()}
+        cut = splits.cut(rows, task.texts, task.strata, data)
+        before = {split: table.replace_schema_metadata(None) for split, table in cut.items()}
+        after = decontaminate(before, task.texts) if data.decontaminate_train else before
+        if task.labels and "label" in after["train"].column_names:
+            _check_labels(task.labels, after["train"])
+        return task, before, after
+
+    def state(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> Self:
+        """The task with these fields, as `state` gives them."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in state.items()})
+
     def save(self, folder: Path) -> None:
-        """Keep the labels beside the prepared rows."""
-        (folder / _LABELS).write_text(json.dumps(self.labels, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+        """Keep the fields beside the prepared rows."""
+        text = json.dumps(self.state(), indent=0, ensure_ascii=False)
+        (folder / _STATE).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """The task that `save` kept."""
-        return cls(tuple(json.loads((folder / _LABELS).read_text(encoding="utf-8"))))
+        return cls.of_state(json.loads((folder / _STATE).read_text(encoding="utf-8")))
 
     # Tokens (tokenize)
 
-    @abstractmethod
-    def texts(self, rows: pa.Table) -> list[str]:
+    def vocabulary(self, rows: pa.Table) -> Iterable[str]:
         """All texts of these rows, for training a tokenizer."""
+        return (text for texts in self.texts(rows) for text in texts)
 
     @abstractmethod
-    def encode(self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", max_seq_length: int) -> pa.Table:
-        """The examples of these rows, one a row and in their order.
+    def encode(
+        self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool
+    ) -> pa.Table:
+        """The examples of these rows, in their order.
+
+        Args:
+            training: whether they are trained on; those of other splits are never dropped.
 
         Returns:
-            A table with `input_ids` (list of int32), `token_type_ids` where the tokenizer makes them, `label`
-            (int32), `length` (int32, tokens kept) and `full_length` (int32, tokens before truncation).
+            A table with `length` (int32, tokens kept), `full_length` (int32, tokens before any was cut off) and what
+            `collate` needs, such as `input_ids` (list of int32); `row` (int32, the place among these rows) unless
+            there is one example a row; `lost_*` (int32), what else was cut off, by kind.
         """
 
     @abstractmethod
-    def collate(self, examples: Mapping[str, Any], pad_token_id: int) -> Batch:
+    def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
         """A micro-batch, padded to its longest example.
 
         Args:
-            examples: the store's columns for these examples: a list of arrays for lists, an array for numbers.
+            examples: the store's columns for these examples: a list of arrays for lists, an array for numbers; and
+                `index`, the place of each in the store.
         """
 
     # Model and loss (train)
@@ -147,36 +273,118 @@ class Task(ABC):
     def head(self) -> tuple[str, dict[str, Any]]:
         """The name of the model's Auto class, and what its configuration must say (such as `num_labels`)."""
 
-    @abstractmethod
-    def count_targets(self, examples: Mapping[str, Any]) -> int:
-        """How many targets these examples hold; known before any forward."""
+    def count_targets(self, examples: Mapping[str, Any], settings: Train) -> float:
+        """How many targets these examples hold, by their weight; known before any forward."""
+        return float(examples["targets"].sum()) if "targets" in examples else float(len(examples["length"]))
 
     @abstractmethod
-    def loss(self, logits: torch.Tensor, labels: torch.Tensor, label_smoothing_factor: float = 0.0) -> torch.Tensor:
-        """The loss summed over the targets, in fp32; the caller divides by the targets of the global batch."""
+    def loss(self, outputs: Any, batch: Batch, settings: Train) -> torch.Tensor:
+        """The loss summed over the targets, in fp32; the caller divides by the targets of the global batch.
+
+        Args:
+            outputs: what the model's forward returned.
+        """
 
     # Predictions and scores (evaluate)
 
     @abstractmethod
-    def predict(self, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The columns of `Predictions` for one micro-batch."""
+    def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
+        """The columns of `Predictions` for one micro-batch, an entry an example: tensors, arrays, or lists of lists."""
+
+    def merge(self, found: Predictions, store: "Store", rows: pa.Table) -> Predictions:
+        """Predictions of rows, from those of their examples.
+
+        Args:
+            found: by example, in the order of the store.
+            rows: the prepared rows, in their order.
+        """
+        assert store.is_row_by_row, "a task whose rows have several examples says how to merge them"
+        return found
 
     def columns(self, predictions: Predictions) -> dict[str, pa.Array]:
         """Predictions as people read them in a table, such as the names of labels for their ids."""
-        return {name: pa.array(values) for name, values in predictions.items()}
+        return {name: pa.array(values.tolist() if values.ndim > 1 else values) for name, values in predictions.items()}
 
     def from_columns(self, table: pa.Table) -> Predictions:
         """The predictions that `columns` made a table of."""
-        return {name: table[name].to_numpy() for name in table.column_names}
+        return {name: _array(table[name]) for name in table.column_names}
 
     @abstractmethod
     def scores(self, predictions: Predictions) -> dict[str, float]:
-        """The scores of `score_names`, each better when higher, and `loss`, the mean over the targets."""
+        """The scores of `score_names`, and `loss`, the mean over the targets; see `pipeline.scores` for their signs."""
 
-    @abstractmethod
-    def answers(self, logits: torch.Tensor) -> list[dict[str, str | float]]:
-        """What somebody who asks the model is told, an entry an example; the first value is the answer."""
+    def right(self, predictions: Predictions) -> np.ndarray | None:
+        """Which rows are right, (rows,) bool; None where a row is not just right or wrong."""
+        return None
 
     @abstractmethod
     def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:
         """Predictions of simple methods for the evaluation rows, by the method's name, the strongest last."""
+
+    def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
+        """What the report shows of the test rows beside their scores.
+
+        Args:
+            most: how many single rows to list.
+        """
+        return []
+
+    # Answers (predict, serve)
+
+    @classmethod
+    def unanswered(cls, rows: pa.Table) -> pa.Table:
+        """Rows of somebody who asks, with something in place of the target, which nobody knows."""
+        return rows
+
+    @abstractmethod
+    def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
+        """What somebody who asks is told, an entry a row."""
+
+
+def padded(arrays: Sequence[np.ndarray], value: int, dtype: type = np.int64) -> torch.Tensor:
+    """Arrays of several lengths as one tensor, (arrays, longest)."""
+    lengths = np.array([len(array) for array in arrays])
+    mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
+    whole: np.ndarray = np.full(mask.shape, value, dtype)
+    whole[mask] = np.concatenate(arrays)
+    return torch.from_numpy(whole)
+
+
+def padded_inputs(examples: Mapping[str, Any], collation: Collation) -> dict[str, torch.Tensor]:
+    """The inputs of a model that reads one sequence an example: ids, mask and, if there are some, token types."""
+    lengths = examples["length"]
+    inputs = {"attention_mask": torch.from_numpy((np.arange(lengths.max()) < lengths[:, None]).astype(np.int64))}
+    for name, value in (("input_ids", collation.pad_token_id), ("token_type_ids", 0)):
+        if name in examples:
+            inputs[name] = padded(examples[name], value)
+    return inputs
+
+
+def rows_of(predictions: Predictions) -> int:
+    """How many rows were predicted."""
+    return len(next(iter(predictions.values())))
+
+
+def mean_loss(predictions: Predictions) -> float:
+    """The mean loss over the targets of all rows."""
+    targets = float(predictions["targets"].sum()) if "targets" in predictions else rows_of(predictions)
+    return float(predictions["loss"].sum(dtype=np.float64) / targets)
+
+
+def _check_labels(labels: Sequence[str], train: pa.Table) -> None:
+    if lost := set(range(len(labels))) - set(train["label"].to_pylist()):
+        raise UserError(
+            f"data.decontaminate_train: all training rows of the label '{labels[min(lost)]}' stand in "
+            "validation or test, too, so none is left.\nAdd other rows with it, or set the key to false."
+        )
+
+
+def _array(column: pa.ChunkedArray) -> np.ndarray:
+    if not pa.types.is_list(column.type):
+        return np.asarray(column.to_numpy())
+    values = column.to_pylist()
+    if len({np.shape(value) for value in values}) == 1:
+        return np.array(values)
+    listed = np.empty(len(values), dtype=object)
+    listed[:] = values
+    return listed

@@ -9,14 +9,18 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
-from pipeline.data.rows import TEXT_COLUMNS, label_column, label_names, require_columns, text_column, texts_of, where
+from pipeline.data.encoding import encode
+from pipeline.data.rows import label_column, label_names, text_column, where
 from pipeline.errors import UserError, did_you_mean
-from pipeline.params import Data
-from pipeline.tasks.base import Batch, Predictions, Task
+from pipeline.params import Data, Tokenizer, Train
+from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded_inputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from pipeline.data.store import Store
+
+_INPUTS = ("text", "text_pair")
 _LABEL_IDS = ["target", "prediction"]
 
 
@@ -25,85 +29,70 @@ _LABEL_IDS = ["target", "prediction"]
 class TextClassification(Task):
     """One label a row, one target an example."""
 
+    layouts: ClassVar[tuple[Layout, ...]] = (Layout(("text",), "label"), Layout(("sentence1", "sentence2"), "label"))
     score_names: ClassVar[tuple[str, ...]] = ("accuracy", "f1_macro", "mcc")
+    share_of_rows: ClassVar[str | None] = "accuracy"
+    over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
 
     @classmethod
     def check_columns(cls, table: pa.Table, data: Data) -> None:
-        require_columns(table, data.text_column_names, "data.text_column_names")
-        require_columns(table, [data.label_column_name], "data.label_column_name")
-        for name in data.text_column_names:
+        layout = cls.layout_of(table, data)
+        assert layout.target is not None, "this task has a target"
+        if len(layout.texts) > len(_INPUTS):
+            raise UserError(
+                f"data.text_column_names: {len(layout.texts)} columns; this task takes a text, or a pair of texts."
+            )
+        for name in layout.texts:
             text_column(table, name)
-        label_column(table, data.label_column_name)
+        label_column(table, layout.target)
 
     @classmethod
-    def fit(cls, splits: Mapping[str, pa.Table], data: Data) -> Self:
+    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Self:
         shown = {}
-        for split, table in splits.items():
+        for split, table in tables.items():
             cls.check_columns(table, data)
-            shown[split] = label_column(table, data.label_column_name)
+            layout = cls.layout_of(table, data)
+            shown[split] = label_column(table, str(layout.target))
         labels = label_names(shown["train"])
         if len(labels) < 2:
+            column = cls.layout_of(tables["train"], data).target
             raise UserError(
                 f"data.label_column_name: all {len(shown['train']):,} training rows have the label '{labels[0]}' in "
-                f"the column '{data.label_column_name}'.\nA classifier needs at least two labels."
+                f"the column '{column}'.\nA classifier needs at least two labels."
             )
         known = set(labels)
         for split, names in shown.items():
             for row, name in enumerate(names):
                 if name not in known:
                     raise UserError(
-                        f"{where(splits[split], row)}: the label '{name}' in {split} never occurs in training."
+                        f"{where(tables[split], row)}: the label '{name}' in {split} never occurs in training."
                         f"{did_you_mean(name, labels)}\nAdd training rows with it, or take the row out."
                     )
-        return cls(labels)
+        return cls(labels, _INPUTS[: len(cls.layout_of(tables["train"], data).texts)])
 
     def rows(self, table: pa.Table, data: Data) -> pa.Table:
+        layout = self.layout_of(table, data)
         ids = {name: place for place, name in enumerate(self.labels)}
         columns = {"id": table["id"]}
-        for name, source in zip(TEXT_COLUMNS, data.text_column_names, strict=False):
+        for name, source in zip(self.inputs, layout.texts, strict=True):
             columns[name] = text_column(table, source)
-        names = label_column(table, data.label_column_name)
+        names = label_column(table, str(layout.target))
         columns["label"] = pa.array([ids[name] for name in names], pa.int32())
         return pa.table(columns)
 
-    def texts(self, rows: pa.Table) -> list[str]:
-        return [text for column in texts_of(rows) for text in column]
+    def encode(
+        self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool
+    ) -> pa.Table:
+        texts = [rows[name].to_pylist() for name in self.inputs]
+        examples = encode(texts, rows["id"].to_pylist(), tokenizer, settings, training)
+        labels = rows["label"].combine_chunks()
+        return examples.append_column(
+            "label", labels.take(examples["row"]) if "row" in examples.column_names else labels
+        )
 
-    def encode(self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", max_seq_length: int) -> pa.Table:
-        texts = texts_of(rows)
-        kept = tokenizer(*texts, return_attention_mask=False, verbose=False)
-        full_length = np.fromiter((len(ids) for ids in kept["input_ids"]), np.int32, len(rows))
-        if too_long := np.flatnonzero(full_length > max_seq_length).tolist():
-            shortened = tokenizer(
-                *([column[row] for row in too_long] for column in texts),
-                truncation=True,
-                max_length=max_seq_length,
-                return_attention_mask=False,
-            )
-            for name, values in shortened.items():
-                for row, value in zip(too_long, values, strict=True):
-                    kept[name][row] = value
-        columns = {
-            "input_ids": pa.array(kept["input_ids"], pa.list_(pa.int32())),
-            "label": rows["label"],
-            "length": pa.array([len(ids) for ids in kept["input_ids"]], pa.int32()),
-            "full_length": pa.array(full_length, pa.int32()),
-        }
-        if "token_type_ids" in kept:
-            columns["token_type_ids"] = pa.array(kept["token_type_ids"], pa.list_(pa.int8()))
-        return pa.table(columns)
-
-    def collate(self, examples: Mapping[str, Any], pad_token_id: int) -> Batch:
-        lengths = examples["length"]
-        shape = (len(lengths), int(lengths.max()))
-        mask = np.arange(shape[1]) < lengths[:, None]
-        inputs = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
-        for name, padding in (("input_ids", pad_token_id), ("token_type_ids", 0)):
-            if name in examples:
-                padded = np.full(shape, padding, np.int64)
-                padded[mask] = np.concatenate(examples[name])
-                inputs[name] = torch.from_numpy(padded)
-        return Batch(inputs, torch.from_numpy(examples["label"].astype(np.int64)))
+    def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
+        labels = torch.from_numpy(examples["label"].astype(np.int64))
+        return Batch(padded_inputs(examples, collation), {"labels": labels})
 
     def head(self) -> tuple[str, dict[str, Any]]:
         names = dict(enumerate(self.labels))
@@ -114,21 +103,29 @@ class TextClassification(Task):
             "problem_type": "single_label_classification",
         }
 
-    def count_targets(self, examples: Mapping[str, Any]) -> int:
-        return len(examples["label"])
+    def loss(self, outputs: Any, batch: Batch, settings: Train) -> torch.Tensor:
+        smoothing = settings.label_smoothing_factor
+        return functional.cross_entropy(
+            outputs.logits.float(), batch.labels, reduction="sum", label_smoothing=smoothing
+        )
 
-    def loss(self, logits: torch.Tensor, labels: torch.Tensor, label_smoothing_factor: float = 0.0) -> torch.Tensor:
-        return functional.cross_entropy(logits.float(), labels, reduction="sum", label_smoothing=label_smoothing_factor)
-
-    def predict(self, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        log_probabilities = logits.float().log_softmax(dim=-1)
+    def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
+        log_probabilities = outputs.logits.float().log_softmax(dim=-1)
         best = log_probabilities.max(dim=-1)
         return {
-            "target": labels,
+            "target": batch.labels,
             "prediction": best.indices,
             "score": best.values.exp(),
-            "loss": -log_probabilities.gather(-1, labels[:, None]).squeeze(-1),
+            "loss": -log_probabilities.gather(-1, batch.labels[:, None]).squeeze(-1),
         }
+
+    def merge(self, found: Predictions, store: "Store", rows: pa.Table) -> Predictions:
+        """Of the windows of a long row, the surest one answers for it."""
+        if store.is_row_by_row:
+            return found
+        order = np.lexsort((-found["score"], store.rows))
+        surest = order[np.searchsorted(store.rows[order], np.arange(len(rows)))]
+        return {name: values[surest] for name, values in found.items()}
 
     def columns(self, predictions: Predictions) -> dict[str, pa.Array]:
         names = pa.array(self.labels, pa.string())
@@ -157,15 +154,12 @@ class TextClassification(Task):
             "accuracy": float(correct / rows),
             "f1_macro": float((2 * right[seen] / (actual + predicted)[seen]).mean()),
             "mcc": float((correct * rows - actual @ predicted) / np.sqrt(spread)) if spread > 0 else 0.0,
-            "loss": float(predictions["loss"].mean(dtype=np.float64)),
+            "loss": mean_loss(predictions),
         }
 
-    def answers(self, logits: torch.Tensor) -> list[dict[str, str | float]]:
-        best = logits.float().softmax(dim=-1).max(dim=-1)
-        return [
-            {"label": self.labels[place], "probability": probability}
-            for place, probability in zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        ]
+    def right(self, predictions: Predictions) -> np.ndarray | None:
+        found: np.ndarray = predictions["target"] == predictions["prediction"]
+        return found
 
     def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:
         # Seconds of imports, which the stages that have no use for them shall not wait for.
@@ -174,7 +168,7 @@ class TextClassification(Task):
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
 
-        texts, unseen = _joined(train), _joined(evaluation)
+        texts, unseen = (list(map(" ".join, self.texts(rows))) for rows in (train, evaluation))
         labels, target = train["label"].to_numpy(), evaluation["label"].to_numpy()
         methods = {"majority class": DummyClassifier(strategy="prior")}
         vectorizer = TfidfVectorizer(sublinear_tf=True)
@@ -195,9 +189,17 @@ class TextClassification(Task):
             }
         return found
 
+    @classmethod
+    def unanswered(cls, rows: pa.Table) -> pa.Table:
+        return rows.append_column("label", pa.array(np.zeros(len(rows), np.int32)))
 
-def _joined(rows: pa.Table) -> list[str]:
-    return [" ".join(texts) for texts in zip(*texts_of(rows), strict=True)]
+    def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
+        return [
+            {"label": self.labels[place], "probability": probability}
+            for place, probability in zip(
+                predictions["prediction"].tolist(), predictions["score"].tolist(), strict=True
+            )
+        ]
 
 
 TASK = TextClassification

@@ -177,6 +177,7 @@ def description(params: Params) -> str:
     data, train = params.data, params.train
     model = params.model.model_name_or_path or f"{model_name(params)} from scratch"
     source = data.train_file or data.dataset_name
+    own = "as the task names it"
     length = f"{train.max_steps:,} steps" if train.max_steps else f"{train.num_train_epochs:g} epochs"
     lines = [
         f"**{params.task}** on `{source}`",
@@ -184,8 +185,8 @@ def description(params: Params) -> str:
         "| | |",
         "|---|---|",
         f"| model | {model} |",
-        f"| text | {', '.join(data.text_column_names)} (up to {params.tokenizer.max_seq_length} tokens) |",
-        f"| label | {data.label_column_name} |",
+        f"| text | {', '.join(data.text_column_names or [own])} (up to {params.tokenizer.max_seq_length} tokens) |",
+        f"| label | {data.label_column_name or own} |",
         f"| learning rate | {train.learning_rate:g}, {train.lr_scheduler_type} |",
         f"| global batch | {train.global_batch_size} examples, {length} |",
         f"| precision, seed | {train.precision}, {train.seed} |",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import torch
 
@@ -16,7 +17,8 @@ from pipeline.errors import UserError
 from pipeline.evaluation.predict import predict
 from pipeline.params import Params
 from pipeline.progress import Bar, bar
-from pipeline.tasks.base import Task
+from pipeline.scores import gain
+from pipeline.tasks.base import Collation, Task
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.learner import Learner
 from pipeline.training.loop import Step, steps
@@ -72,6 +74,7 @@ class Course:
         params: all of params.yaml.
         log: told of every metric.
         state: how far the course has come.
+        collation: what examples need to become a batch.
         micro_batch_tokens: padded tokens of a micro-batch; fewer once memory has run out.
     """
 
@@ -82,11 +85,13 @@ class Course:
     params: Params
     log: Log
     state: State
+    collation: Collation
     micro_batch_tokens: int
 
     def __post_init__(self) -> None:
         settings = self.params.train
         self._examples, self._unseen = (Store(project.TOKENIZED / f"{name}.arrow") for name in ("train", "validation"))
+        self._rows = pq.read_table(project.PREPARED / "validation.parquet")
         self._plan = BatchPlan(len(self._examples), settings.global_batch_size, settings.seed)
         self._total = self._plan.steps(settings.num_train_epochs, settings.max_steps)
         self._every = settings.eval_steps or self._plan.steps_per_epoch
@@ -152,6 +157,7 @@ class Course:
             self._examples,
             self._plan,
             self.params.train,
+            self.collation,
             self.micro_batch_tokens,
             done,
             total,
@@ -218,6 +224,8 @@ class Course:
             self.learner.model,
             self.task,
             self._unseen,
+            self._rows,
+            self.collation,
             parallel.world,
             min(self.micro_batch_tokens, self.params.hardware.forward_tokens),
             "validate",
@@ -227,7 +235,7 @@ class Course:
         self.log(state.step, {f"validation/{name}": value for name, value in scores.items()})
         state.validation_curve.append({"step": state.step, **scores})
         score = scores[settings.metric_for_best_model]
-        score = -score if settings.metric_for_best_model == "loss" else score
+        score = gain(settings.metric_for_best_model, score)
         score = score if math.isfinite(score) else -math.inf
         if state.best_step is None or score > state.best_score:
             state.best_step, state.best_score, state.waited = state.step, score, 0
@@ -282,14 +290,14 @@ class Course:
             if self.parallel.world.rank == 0:
                 print(f"train: {found}; the step is left out ({self.state.skipped} so far)")
             return
-        indices = self._plan.indices(step - 1)
+        rows = np.unique(self._examples.rows[self._plan.indices(step - 1)])
         ids = pq.read_table(project.PREPARED / "train.parquet", columns=["id"])["id"]
-        named = ids.take(sorted(indices)[:_MAX_IDS]).to_pylist()
+        named = ids.take(rows[:_MAX_IDS]).to_pylist()
         before = f", nor did {self.state.skipped - 1} before it" if self.state.skipped > 1 else ""
-        more = f" and {len(indices) - _MAX_IDS} more" if len(indices) > _MAX_IDS else ""
+        more = f" and {len(rows) - _MAX_IDS} more" if len(rows) > _MAX_IDS else ""
         raise UserError(
             f"{found}; it changed nothing{before}.\n"
-            f"Its examples: {', '.join(named)}{more}\n"
+            f"Its rows: {', '.join(named)}{more}\n"
             "Look at them, or lower train.learning_rate, or use train.precision: fp32. "
             "train.nan_policy: skip leaves out up to train.max_skipped_steps of such steps."
         )

@@ -1,7 +1,7 @@
 """The loop: a generator that yields after every optimizer step. What happens between steps is the caller's."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ import torch
 from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
 from pipeline.params import Train
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import Collation, Task
 from pipeline.training.learner import Learner
 from pipeline.training.optimizer import learning_rate
 from pipeline.training.parallel import Loss, Parallel, Part
@@ -41,6 +41,7 @@ def steps(
     store: Store,
     plan: BatchPlan,
     train: Train,
+    collation: Collation,
     micro_batch_tokens: int,
     done: int,
     total: int,
@@ -59,9 +60,10 @@ def steps(
     optimizer.zero_grad()
     for step in range(done, total):
         indices = plan.indices(step)
-        targets = task.count_targets(store.examples(indices))
+        targets = task.count_targets(store.examples(indices), train)
         parts = parallel.cut(store.lengths, indices, micro_batch_tokens)
-        loss = loss_of(learner, parallel, task, store, train, step, targets)
+        drawn = replace(collation, epoch=plan.epoch(step))
+        loss = loss_of(parallel, task, store, train, drawn, step, targets)
         mean_loss = parallel.backward(parts, loss, scaler)
 
         scaler.unscale_(optimizer)
@@ -80,17 +82,16 @@ def steps(
 
 
 def loss_of(
-    learner: Learner, parallel: Parallel, task: Task, store: Store, train: Train, step: int, targets: int
+    parallel: Parallel, task: Task, store: Store, train: Train, collation: Collation, step: int, targets: float
 ) -> Loss:
     """The forward of a step's micro-batches: each gives its share of the mean loss over all targets of the step."""
 
     def loss(part: Part) -> torch.Tensor:
         seed_dropout(train.seed, step, part.place)
-        batch = task.collate(store.examples(part.indices), learner.model.config.pad_token_id)
-        batch = batch.to(parallel.world.device)
+        batch = task.collate(store.examples(part.indices), collation).to(parallel.world.device)
         with parallel.world.autocast():
-            logits = parallel.forward(**batch.inputs).logits
-        return task.loss(logits, batch.labels, train.label_smoothing_factor) / targets
+            outputs = parallel.forward(**batch.inputs)
+        return task.loss(outputs, batch, train) / targets
 
     return loss
 

@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 
 from pipeline.data.store import Store
 from pipeline.params import Params
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import Collation, Task
 from pipeline.training.learner import Learner
 from pipeline.training.loop import loss_of
 from pipeline.training.parallel import Parallel, Part
@@ -42,7 +42,9 @@ def estimate(config: PretrainedConfig, parameters: int, tokens: int, params: Par
     return parameters * _BYTES_A_PARAMETER + activations
 
 
-def fitting_tokens(learner: Learner, parallel: Parallel, task: Task, store: Store, params: Params) -> int:
+def fitting_tokens(
+    learner: Learner, parallel: Parallel, task: Task, store: Store, params: Params, collation: Collation
+) -> int:
     """Padded tokens of a micro-batch that fill a GPU, by measuring the longest examples; the same on every rank.
 
     Forward, backward (twice, since gradients of the first stay) and the optimizer's step run as in training, but the
@@ -60,7 +62,7 @@ def fitting_tokens(learner: Learner, parallel: Parallel, task: Task, store: Stor
 
     def peak(examples: int) -> int:
         torch.cuda.reset_peak_memory_stats(device)
-        rehearse(learner, parallel, task, store, params, longest[:examples])
+        rehearse(learner, parallel, task, store, params, collation, longest[:examples])
         return int(torch.cuda.max_memory_allocated(device))
 
     most = min(len(store), params.train.global_batch_size)
@@ -91,11 +93,17 @@ def fitting_examples(
 
 
 def rehearse(
-    learner: Learner, parallel: Parallel, task: Task, store: Store, params: Params, indices: np.ndarray
+    learner: Learner,
+    parallel: Parallel,
+    task: Task,
+    store: Store,
+    params: Params,
+    collation: Collation,
+    indices: np.ndarray,
 ) -> None:
     """A step of two equal micro-batches that changes neither weights nor optimizer state."""
-    targets = task.count_targets(store.examples(indices))
-    loss = loss_of(learner, parallel, task, store, params.train, 0, 2 * targets)
+    targets = task.count_targets(store.examples(indices), params.train)
+    loss = loss_of(parallel, task, store, params.train, collation, 0, 2 * targets)
     parallel.backward([Part(0, indices), Part(1, indices)], loss, learner.scaler)
     learner.optimizer.found_inf = torch.ones((), device=parallel.world.device)  # type: ignore[attr-defined]
     learner.optimizer.step()

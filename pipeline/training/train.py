@@ -16,7 +16,7 @@ from pipeline.model.export import export
 from pipeline.model.origin import check_noted
 from pipeline.params import Params
 from pipeline.tasks import find
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import Collation, Task
 from pipeline.training.arrange import arrange, place
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.course import Course, Log, State
@@ -57,6 +57,7 @@ def train(
         model.activation_checkpointing_enable({"use_reentrant": False})
     parallel = arrange(model, world, params.hardware, stopping)
     scaler = torch.amp.GradScaler(world.device.type, enabled=params.train.precision == "fp16")
+    collation = Collation(model.config, tokenizer, params.train.seed)
     learner = Learner(model, adamw(model, params.train), scaler)
     state = State()
     if found := world.tell(checkpoints.latest() if world.rank == 0 else None):
@@ -66,8 +67,8 @@ def train(
         if world.rank == 0:
             print(f"train: going on from the checkpoint of step {state.step:,}")
 
-    tokens = _micro_batch_tokens(learner, parallel, task, checkpoints, params)
-    Course(learner, parallel, task, checkpoints, params, log, state, tokens).run()
+    tokens = _micro_batch_tokens(learner, parallel, task, checkpoints, params, collation)
+    Course(learner, parallel, task, checkpoints, params, log, state, collation, tokens).run()
 
     checkpoints.wait()
     if world.rank == 0:
@@ -75,12 +76,12 @@ def train(
         _write_results(state, params)
         best = auto_class(task).from_config(model.config)
         restore_model(best, checkpoints.open(state.best_step))
-        export(best, tokenizer, params, project.BEST_MODEL)
+        export(best, tokenizer, task, params, project.BEST_MODEL)
     world.barrier()
 
 
 def _micro_batch_tokens(
-    learner: Learner, parallel: Parallel, task: Task, checkpoints: Checkpoints, params: Params
+    learner: Learner, parallel: Parallel, task: Task, checkpoints: Checkpoints, params: Params, collation: Collation
 ) -> int:
     """Padded tokens of a micro-batch: what was found to fit before, what the params say, or what is measured now."""
     asked, world = params.hardware.micro_batch_tokens, parallel.world
@@ -90,7 +91,8 @@ def _micro_batch_tokens(
     tokens: int | None = world.tell(checkpoints.kept_tokens(asked))
     if tokens is None:
         try:
-            tokens = fitting_tokens(learner, parallel, task, Store(project.TOKENIZED / "train.arrow"), params)
+            store = Store(project.TOKENIZED / "train.arrow")
+            tokens = fitting_tokens(learner, parallel, task, store, params, collation)
         except torch.OutOfMemoryError as error:
             raise UserError(
                 "The device has no memory for one example of the longest, forward and backward.\n"

@@ -1,0 +1,94 @@
+"""Texts as token ids, and what becomes of those that are longer than `tokenizer.max_seq_length`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import UserError
+from pipeline.params import Tokenizer
+
+if TYPE_CHECKING:
+    # More than a second of imports, which those that encode have paid already.
+    from transformers import PreTrainedTokenizerBase
+
+_TYPES = {"input_ids": pa.int32(), "token_type_ids": pa.int8()}
+
+
+def encode(
+    columns: Sequence[list[str]],
+    ids: Sequence[str],
+    tokenizer: "PreTrainedTokenizerBase",
+    settings: Tokenizer,
+    training: bool,
+) -> pa.Table:
+    """The examples of texts, or of pairs of texts.
+
+    Args:
+        columns: one list of texts, or two of equal length.
+        ids: where each row stands, for messages.
+        training: whether rows that are too long may be dropped, if the settings say so.
+
+    Returns:
+        A table with `input_ids`, `token_type_ids` where the tokenizer makes them, `length`, `full_length`, and `row`
+        where an example may not be a row: rows are dropped, or long ones cut into windows that overlap by
+        `doc_stride` tokens.
+
+    Raises:
+        UserError: a row is too long, and `over_length` is `raise`.
+    """
+    kept = {name: list(values) for name, values in _tokenized(tokenizer, columns).items()}
+    full_length = np.fromiter((len(tokens) for tokens in kept["input_ids"]), np.int32, len(kept["input_ids"]))
+    too_long = np.flatnonzero(full_length > settings.max_seq_length)
+    rows = np.arange(len(full_length), dtype=np.int32)
+    if len(too_long) and settings.over_length == "raise":
+        place = int(too_long[0])
+        raise UserError(
+            f"{ids[place]}: the row has {full_length[place]:,} tokens, more than tokenizer.max_seq_length "
+            f"{settings.max_seq_length:,} ({len(too_long):,} such rows here).\n"
+            "Raise it, or set tokenizer.over_length to truncate, drop or window."
+        )
+    if len(too_long) and settings.over_length == "drop" and training:
+        rows = np.delete(rows, too_long)
+        kept = {name: [values[row] for row in rows] for name, values in kept.items()}
+    elif len(too_long):
+        shorter = [[column[row] for row in too_long] for column in columns]
+        windows = settings.over_length == "window"
+        cut = _tokenized(
+            tokenizer,
+            shorter,
+            truncation=True,
+            max_length=settings.max_seq_length,
+            stride=settings.doc_stride if windows else 0,
+            return_overflowing_tokens=windows,
+        )
+        of = too_long[cut.pop("overflow_to_sample_mapping")] if windows else too_long
+        whole = np.delete(rows, too_long)
+        order = np.argsort(np.concatenate([whole, of]), kind="stable")
+        rows = np.concatenate([whole, of])[order].astype(np.int32)
+        kept = {name: _take([*(values[row] for row in whole), *cut[name]], order) for name, values in kept.items()}
+    if settings.over_length == "window":
+        full_length = np.fromiter(map(len, kept["input_ids"]), np.int32, len(rows))  # nothing is lost
+    else:
+        full_length = full_length[rows]
+    return _table(
+        kept, rows, full_length, settings.over_length == "window" or (settings.over_length == "drop" and training)
+    )
+
+
+def _take(values: list[Any], order: np.ndarray) -> list[Any]:
+    return [values[place] for place in order]
+
+
+def _tokenized(tokenizer: "PreTrainedTokenizerBase", columns: Sequence[list[str]], **settings: Any) -> dict[str, Any]:
+    return dict(tokenizer(*columns, return_attention_mask=False, verbose=False, **settings))
+
+
+def _table(kept: dict[str, list[list[int]]], rows: np.ndarray, full_length: np.ndarray, with_rows: bool) -> pa.Table:
+    columns = {name: pa.array(values, pa.list_(_TYPES[name])) for name, values in kept.items()}
+    lengths = np.fromiter((len(tokens) for tokens in kept["input_ids"]), np.int32, len(rows))
+    columns |= {"length": pa.array(lengths), "full_length": pa.array(full_length)}
+    if with_rows:
+        columns["row"] = pa.array(rows)
+    return pa.table(columns)

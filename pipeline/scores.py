@@ -1,0 +1,34 @@
+"""What the name of a score says: whether less of it is better, and how people read it."""
+
+_LESS_IS_BETTER = ("loss", "perplexity", "error", "bits_per_byte", "mse", "mae")
+_SHARES = ("accuracy", "precision", "recall", "f1", "exact_match", "auroc", "mcc", "rouge")
+
+
+def less_is_better(name: str) -> bool:
+    """Whether a model with less of this score is the better one, as with `loss` and `calibration_error`.
+
+    The last words of the name decide, so that a metric of the user's own says it as well: `cost_error`.
+    """
+    return name.endswith(_LESS_IS_BETTER)
+
+
+def gain(name: str, difference: float) -> float:
+    """A difference of this score, with the sign that makes more better."""
+    return (-difference if less_is_better(name) else difference) + 0.0
+
+
+def is_share(name: str) -> bool:
+    """Whether the score ends at 1 and is read in percent."""
+    return name.startswith(_SHARES) or name.endswith(_SHARES)
+
+
+def readable(name: str, value: float | None) -> str:
+    """``"80.1%"`` for a share, ``"12.35"`` for any other score; a dash for one that is not defined."""
+    if value is None or is_share(name):
+        return percent(value)
+    return f"{value:.4g}".replace("-", "−")
+
+
+def percent(value: float | None) -> str:
+    """``"80.1%"``; a dash for what is not defined."""
+    return "–" if value is None else f"{value * 100:.1f}%"
