@@ -93,7 +93,7 @@ def test_one_column_needs_no_list() -> None:
         (Data, ALIGNED | {"test_file": "data/raw/b.en"}, "a list of files in each of"),
         (Data, ALIGNED | {"file_format": "csv"}, "a row is a line of each"),
         (Data, ALIGNED | {"sample_by": "paragraph"}, "a row is a line of each"),
-        (Data, {"label_column_name": "text"}, "'text' is one of text_column_names"),
+        (Data, {"text_column_names": ["a"], "label_column_name": "a"}, "'a' is one of text_column_names"),
         (Model, {"model_name_or_path": "data/models/a"}, "either model_name_or_path or config"),
         (Model, {"config": None}, "either model_name_or_path or config"),
         (Model, {"config": {"hidden_size": 8}}, "needs a model_type"),

@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 from pipeline.model.export import export
 from pipeline.model.lora import adapt, is_adapted, merge, save_adapter
 from pipeline.params import Lora, Model
-from tests.model.tiny import built, pretrained
+from tests.model.tiny import TASK, built, pretrained
 
 SIZES: dict[str, Any] = {
     "hidden_size": 16,
@@ -164,7 +164,7 @@ def test_the_export_holds_the_merged_model_and_the_adapter_and_no_path(exported:
     def made(name: Path | str, folder: Path) -> dict[str, bytes]:
         params = pretrained(name, lora=Lora(target_modules=["value", "query", "key"]))
         model, encoder = built(params)
-        export(trained(model), encoder, task, params, folder)
+        export(trained(model), encoder, TASK, params, folder)
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     relative = exported.relative_to(Path.cwd())
