@@ -58,6 +58,7 @@ def evaluate(params: Params, world: World) -> Findings:
     # Sparse solvers gain nothing from more threads (four took 20 times as long), and their last digits depend on them.
     with threadpool_limits(1):
         baselines = task.baselines(rows["train"], rows["test"])
+        baselines |= task.baselines_on_tokens(stores["train"], stores["test"], rows["test"], collation)
     metrics = judge(task, predictions, baselines, params.evaluate)
     answered = {
         split: _examples(task, split, rows[split], stores[split], predictions[split], params) for split in predictions

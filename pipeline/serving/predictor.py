@@ -101,7 +101,7 @@ class Predictor:
         return task, task.from_columns(pa.table(columns))
 
     def _predicted(self, rows: pa.Table, title: str) -> Predictions:
-        encoded = self.task.encode(rows, self._tokenizer, self.card.tokenizer, False)
+        encoded = self.task.encode(rows, self._tokenizer, self.task.settled(self.card.tokenizer), False)
         return predict(
             self._model,
             self.task,
