@@ -137,7 +137,11 @@ class Tokenizer(Section):
         description="a folder or hub name; null takes the model's own, or trains one when there is no model",
     )
     tokenizer_revision: str | None = Field(None, description="the commit or tag of a hub tokenizer")
-    vocab_size: int = Field(16000, ge=300, le=500_000, description="tokens of a tokenizer that is trained here (BPE)")
+    tokenizer_type: Literal["bpe", "wordpiece", "unigram"] = Field(
+        "bpe",
+        description="of a tokenizer that is trained here: bpe (on bytes: no unknown tokens), wordpiece or unigram",
+    )
+    vocab_size: int = Field(16000, ge=300, le=500_000, description="tokens of a tokenizer that is trained here")
     do_lower_case: bool = Field(True, description="fold case in a tokenizer that is trained here")
     max_seq_length: int = Field(64, ge=4, le=1_000_000, description="the most tokens of an example")
     over_length: Literal["truncate", "drop", "raise", "window"] | None = Field(

@@ -28,7 +28,8 @@ _ROWS_AT_ONCE = 10_000
 def tokenize(params: Params) -> None:
     """Write data/tokenized: the tokenizer, one Arrow file a split, and truncation.json."""
     task = find(params.task).load(project.PREPARED)
-    tokenizer = make_tokenizer(params, (text for rows in _tables("train") for text in task.vocabulary(rows)))
+    texts = (text for rows in _tables("train") for text in task.vocabulary(rows))
+    tokenizer = make_tokenizer(params, texts, chat=task.takes_turns)
     tokenizer.save_pretrained(project.TOKENIZED / "tokenizer")
     cut = {}
     for split in project.SPLITS:
