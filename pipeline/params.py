@@ -149,7 +149,9 @@ class Tokenizer(Section):
         description="longer rows: truncate (counted), drop (from training), raise (an error), window (many examples); "
         "null: the task's own way",
     )
-    doc_stride: int = Field(16, ge=0, description="tokens that neighbouring windows of a long row share")
+    doc_stride: int = Field(
+        16, ge=0, description="tokens that neighbouring windows of a long row share, at most half of them"
+    )
 
 
 class Model(Section):

@@ -65,7 +65,7 @@ def pieces(
         and `lost_targets`. Of a training row, pieces without a target are left out.
 
     Raises:
-        UserError: a row is too long, and `over_length` is `raise`; windows would share all of their tokens.
+        UserError: a row is too long, and `over_length` is `raise`.
     """
     most, shared = settings.max_seq_length, max(1, settings.doc_stride)
     way = settings.over_length if training or settings.over_length == "raise" else "window"
@@ -77,11 +77,7 @@ def pieces(
             f"{ids[place]}: the row has {lengths[place]:,} tokens, more than tokenizer.max_seq_length {most:,} "
             f"({len(too_long):,} such rows here).\nRaise it, or set tokenizer.over_length to window, truncate or drop."
         )
-    if len(too_long) and way == "window" and shared >= most:
-        raise UserError(
-            f"params.yaml: tokenizer.doc_stride is {shared:,}: windows of {most:,} tokens (tokenizer.max_seq_length) "
-            "would share all of them. Lower it."
-        )
+    assert shared < most, "windows share at most half of their tokens"
     found: list[dict[str, Any]] = []
     for row, (sequence, wanted) in enumerate(zip(sequences, targets, strict=True)):
         if len(sequence) > most and way == "drop":
@@ -120,9 +116,7 @@ def _example(row: int, tokens: np.ndarray, labels: np.ndarray) -> dict[str, Any]
     }
 
 
-def _windows(
-    sequence: np.ndarray, labels: np.ndarray, most: int, shared: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _windows(sequence: np.ndarray, labels: np.ndarray, most: int, shared: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Windows that hold every target once; the last token of each has its label in the next window."""
     found = []
     for start in range(0, max(len(sequence) - shared, 1), max(most - shared, 1)):

@@ -33,9 +33,7 @@ def summed(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 
 
 def by_example(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """`loss` (nats), `targets` and how many of them are the most probable token (`right`), each (examples,)."""
-    losses = functional.cross_entropy(
-        logits.float().transpose(1, 2), labels, ignore_index=NO_TARGET, reduction="none"
-    )
+    losses = functional.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=NO_TARGET, reduction="none")
     return {
         "loss": losses.sum(dim=1),
         "targets": (labels != NO_TARGET).sum(dim=1),
@@ -101,7 +99,7 @@ def most_surprising(rows: pa.Table, texts: Sequence[str], predictions: Mapping[s
     return Table(
         name="surprising",
         title="What surprised the model most",
-        lead="The test rows with the highest loss a token: other languages, noise and rows that do not belong show here.",
+        lead="The test rows with the highest loss a token. Noise and rows that do not belong often stand here.",
         columns=(Column("row"), Column("perplexity"), Column("tokens"), Column("text", is_text=True)),
         rows=[
             (

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -75,7 +75,7 @@ class Collation:
     tokenizer: "PreTrainedTokenizerBase"
     seed: int = 0
     epoch: int = 0
-    train: Train = Train()
+    train: Train = field(default_factory=Train)
 
     @property
     def pad_token_id(self) -> int:
@@ -247,9 +247,10 @@ class Task(ABC):
 
     @classmethod
     def settled(cls, settings: Tokenizer) -> Tokenizer:
-        """The settings, with the task's own `over_length` where they have none."""
+        """The settings, with the task's own `over_length` where they have none; windows share at most their half."""
         own = settings.over_length or cls.over_length[0]
-        return settings.model_copy(update={"over_length": own})
+        shared = min(settings.doc_stride, settings.max_seq_length // 2)
+        return settings.model_copy(update={"over_length": own, "doc_stride": shared})
 
     def vocabulary(self, rows: pa.Table) -> Iterable[str]:
         """All texts of these rows, for training a tokenizer."""

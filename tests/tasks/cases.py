@@ -22,6 +22,13 @@ def loss_with_labels(model: Any, batch: Batch) -> torch.Tensor:
     return loss
 
 
+def shifted_loss(model: Any, batch: Batch) -> torch.Tensor:
+    """Likewise, of a model that shifts the labels by itself."""
+    labels = torch.cat([torch.full_like(batch.labels[:, :1], -100), batch.labels[:, :-1]], dim=1)
+    loss: torch.Tensor = model(**batch.inputs, labels=labels).loss
+    return loss
+
+
 @dataclass(frozen=True)
 class Case:
     """A tiny project.
@@ -78,7 +85,24 @@ def pairs(rows: int, seed: int) -> dict[str, list[Any]]:
     }
 
 
+def texts(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Texts alone, the longest of which are longer than an example."""
+    return {"text": texts_and_labels(rows, seed)[0]}
+
+
+TINY_LLAMA = {**TINY_BERT, "model_type": "llama"}
+
+
 CASES = [
+    Case("causal-lm", texts, {"model": Model(config=TINY_LLAMA)}, their_loss=shifted_loss),
+    Case(
+        "causal-lm",
+        texts,
+        {"model": Model(config={**TINY_BERT, "is_decoder": True})},
+        their_loss=shifted_loss,
+        what="of a model that cannot tell pieces apart",
+    ),
+    Case("masked-lm", texts),
     Case("text-classification", classified),
     Case("text-classification", pairs, {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=32)}, what="of pairs"),
     Case(

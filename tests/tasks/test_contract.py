@@ -133,9 +133,9 @@ def test_predictions_do_not_depend_on_the_micro_batches(
     np.testing.assert_allclose(other["loss"], predictions["loss"], rtol=1e-4)
 
 
-def test_baselines_answer_every_row(task: Task) -> None:
+def test_baselines_answer_every_row(task: Task, collation: Collation) -> None:
     train, test = rows("train"), rows("test")
-    found = task.baselines(train, test)
+    found = task.baselines(train, test) | task.baselines_on_tokens(store("train"), store("test"), test, collation)
     assert found
     for predicted in found.values():
         assert rows_of(predicted) == len(test)
@@ -145,7 +145,7 @@ def test_baselines_answer_every_row(task: Task) -> None:
 
 def test_encoding_counts_what_it_keeps(task: Task, tokenizer: PreTrainedTokenizerBase, params: Params) -> None:
     for split in ("train", "test"):
-        examples = task.encode(rows(split), tokenizer, params.tokenizer, split == "train")
+        examples = task.encode(rows(split), tokenizer, task.settled(params.tokenizer), split == "train")
         assert (examples["length"].to_numpy() <= examples["full_length"].to_numpy()).all()
         places = examples["row"].to_numpy() if "row" in examples.column_names else np.arange(len(examples))
         assert (np.diff(places) >= 0).all(), "examples are in the order of their rows"
@@ -158,7 +158,7 @@ def test_what_is_asked_is_answered(
 ) -> None:
     asked = rows("test").select(["id", *task.inputs]).slice(0, 5)
     with_target = task.unanswered(asked)
-    encoded = Store(task.encode(with_target, tokenizer, params.tokenizer, False))
+    encoded = Store(task.encode(with_target, tokenizer, task.settled(params.tokenizer), False))
     world = World.start(params.hardware, "fp32")
     found = predict(model, task, encoded, with_target, collation, world, 64, "answer")
     answers = task.answers(found, asked)
