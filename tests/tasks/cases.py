@@ -90,6 +90,18 @@ def texts(rows: int, seed: int) -> dict[str, list[Any]]:
     return {"text": texts_and_labels(rows, seed)[0]}
 
 
+def chats(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Conversations of two turns or four."""
+    said, _ = texts_and_labels(4 * rows, seed)
+    turns = [said[4 * row : 4 * row + (2 if row % 3 else 4)] for row in range(rows)]
+    return {
+        "messages": [
+            [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
+            for texts in turns
+        ]
+    }
+
+
 TINY_LLAMA = {**TINY_BERT, "model_type": "llama"}
 
 
@@ -103,6 +115,12 @@ CASES = [
         what="of a model that cannot tell pieces apart",
     ),
     Case("masked-lm", texts),
+    Case(
+        "sft",
+        chats,
+        {"model": Model(config=TINY_LLAMA), "tokenizer": Tokenizer(vocab_size=400, max_seq_length=48)},
+        their_loss=shifted_loss,
+    ),
     Case("text-classification", classified),
     Case("text-classification", pairs, {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=32)}, what="of pairs"),
     Case(
