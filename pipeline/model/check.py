@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig
 from pipeline import project
 from pipeline.errors import UserError
 from pipeline.model.build import auto_class, check_recomputing
-from pipeline.model.config import load_config
+from pipeline.model.config import load_config, positions
 from pipeline.model.fit import adapt, check_fit, check_length
 from pipeline.model.origin import named, reason, unwatched
 from pipeline.model.tokenizer import load_tokenizer
@@ -43,6 +43,12 @@ def check(params: Params, task: type[Task]) -> list[str]:
         raise UserError(
             f"params.yaml: model.config.model_type: {config.model_type} has an encoder and a decoder, which cannot be "
             f"used from scratch for {params.task}.\nTake one that has either: bert, modernbert, gpt2, llama, ..."
+        )
+    limit = positions(config)
+    if task.generates != "none" and limit is not None and params.evaluate.max_new_tokens >= limit:
+        raise UserError(
+            f"params.yaml: evaluate.max_new_tokens is {params.evaluate.max_new_tokens:,}, but the {config.model_type} "
+            f"model has {limit:,} positions for a text and what comes before it. Lower it."
         )
     check_recomputing(_build_empty(config, task), params.hardware)
     return _warnings(params)
