@@ -21,7 +21,7 @@ def check(params: Params) -> None:
     """
     tracking_uri()
     task = find(params.task)
-    if params.tokenizer.over_length not in task.over_length:
+    if params.tokenizer.over_length not in (None, *task.over_length):
         raise UserError(
             f"params.yaml: tokenizer.over_length: {params.task} knows no {params.tokenizer.over_length}; it knows "
             f"{', '.join(task.over_length)}."

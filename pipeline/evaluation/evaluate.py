@@ -51,7 +51,7 @@ def evaluate(params: Params, world: World) -> Findings:
     model = load(project.BEST_MODEL, task).to(world.device)  # type: ignore[arg-type]
     rows = {split: pq.read_table(project.PREPARED / f"{split}.parquet") for split in project.SPLITS}
     stores = {split: Store(project.TOKENIZED / f"{split}.arrow") for split in project.SPLITS}
-    tokens = params.hardware.forward_tokens
+    tokens, encoding = params.hardware.forward_tokens, task.settled(params.tokenizer)
     collation = Collation(model.config, AutoTokenizer.from_pretrained(project.BEST_MODEL))
     predictions = {
         split: predict(model, task, stores[split], rows[split], collation, world, tokens, f"evaluate {split}")
@@ -77,6 +77,7 @@ def evaluate(params: Params, world: World) -> Findings:
     # Sparse solvers gain nothing from more threads (four took 20 times as long), and their last digits depend on them.
     with threadpool_limits(1):
         baselines = task.baselines(rows["train"], rows["test"])
+        baselines |= task.baselines_on_tokens(stores["train"], stores["test"], rows["test"], collation)
     metrics = judge(task, predictions, baselines, params.evaluate)
     answered = {
         split: _examples(task, split, rows[split], stores[split], predictions[split], params) for split in predictions

@@ -108,12 +108,12 @@ class Predictor:
         return task, task.from_columns(pa.table(columns))
 
     def _predicted(self, rows: pa.Table, title: str) -> Predictions:
-        encoded = self.task.encode(rows, self._tokenizer, self.card.tokenizer, False)
+        encoded = self.task.encode(rows, self._tokenizer, self.task.settled(self.card.tokenizer), False)
         collation, tokens = Collation(self._model.config, self._tokenizer), self._micro_batch_tokens
         found = predict(self._model, self.task, Store(encoded), rows, collation, self._world, tokens, title)
         return self.task.with_texts(found, self._written(rows, title)) if self.task.generates == "all" else found
 
     def _written(self, rows: pa.Table, title: str) -> pa.Table:
         collation, tokens = Collation(self._model.config, self._tokenizer), self._micro_batch_tokens
-        settings = self.card.tokenizer, self._evaluate
+        settings = self.task.settled(self.card.tokenizer), self._evaluate
         return generate(self._model, self.task, rows, collation, self._world, *settings, tokens, title)

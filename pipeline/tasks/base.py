@@ -71,12 +71,14 @@ class Collation:
     Attributes:
         config: the model's; its padding id is the one that the model knows.
         seed: together with `epoch` and an example's index, what random choices hang on.
+        train: how it is trained; the defaults where examples are not trained on, so that scores stay comparable.
     """
 
     config: "PreTrainedConfig"
     tokenizer: "PreTrainedTokenizerBase"
     seed: int = 0
     epoch: int = 0
+    train: Train = Train()
 
     @property
     def pad_token_id(self) -> int:
@@ -118,10 +120,12 @@ class Task(ABC):
         layouts: the columns where the params name none, the first that a source has.
         score_names: the scores, the first being the one that a headline names; `loss` comes on top.
         share_of_rows: the score that is the share of the rows that `right` names; None if there is none.
-        over_length: what may become of examples longer than `tokenizer.max_seq_length`.
+        over_length: what may become of examples longer than `tokenizer.max_seq_length`; the first is the task's own.
         generates: the rows of an evaluation to which the model writes texts: none, a few for the report, or all, since
             scores are made from the texts. Whoever asks a model that writes gets its text.
         generated_scores: those scores, which nobody knows while training.
+        is_packed: whether several examples are trained on as one block: see `pipeline.data.packing`.
+        takes_turns: whether its tokenizer needs a chat template.
         labels: the names of the labels; a label's id is its place. Empty where a task has none.
         inputs: the columns of prepared rows that the model reads, and whoever asks it must give.
     """
@@ -132,6 +136,8 @@ class Task(ABC):
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise")
     generates: ClassVar[Literal["none", "few", "all"]] = "none"
     generated_scores: ClassVar[tuple[str, ...]] = ()
+    is_packed: ClassVar[bool] = False
+    takes_turns: ClassVar[bool] = False
     labels: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("text",)
 
@@ -247,6 +253,12 @@ class Task(ABC):
 
     # Tokens (tokenize)
 
+    @classmethod
+    def settled(cls, settings: Tokenizer) -> Tokenizer:
+        """The settings, with the task's own `over_length` where they have none."""
+        own = settings.over_length or cls.over_length[0]
+        return settings.model_copy(update={"over_length": own})
+
     def vocabulary(self, rows: pa.Table) -> Iterable[str]:
         """All texts of these rows, for training a tokenizer."""
         return (text for texts in self.texts(rows) for text in texts)
@@ -331,6 +343,16 @@ class Task(ABC):
     @abstractmethod
     def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:
         """Predictions of simple methods for the evaluation rows, by the method's name, the strongest last."""
+
+    def baselines_on_tokens(
+        self, train: "Store", evaluation: "Store", rows: pa.Table, collation: Collation
+    ) -> dict[str, Predictions]:
+        """Likewise, of methods that predict the model's own tokens.
+
+        Args:
+            rows: the evaluation rows.
+        """
+        return {}
 
     def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
         """What the report shows of the test rows beside their scores.
