@@ -19,6 +19,7 @@ from pipeline import digest, json_file, project
 from pipeline.data.store import Store
 from pipeline.evaluation import data_figures, examples, figures, matrix, model_card, report, slices
 from pipeline.evaluation.examples import Examples, keys_of
+from pipeline.evaluation.generate import generate
 from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.mistakes import confident_mistakes, confused_pairs, confusion_matrix
 from pipeline.evaluation.predict import predict
@@ -36,6 +37,7 @@ from pipeline.world import World
 # The same resamples for every experiment, so that no seed of the training moves an interval.
 _SEED = 0
 _MOST_PAIRS = 15
+_JUDGED = ("test", "validation")
 _LINEAGE = (project.PREPARED, project.TOKENIZED, project.BEST_MODEL)
 
 
@@ -49,12 +51,29 @@ def evaluate(params: Params, world: World) -> Findings:
     model = load(project.BEST_MODEL, task).to(world.device)  # type: ignore[arg-type]
     rows = {split: pq.read_table(project.PREPARED / f"{split}.parquet") for split in project.SPLITS}
     stores = {split: Store(project.TOKENIZED / f"{split}.arrow") for split in project.SPLITS}
-    tokens = params.hardware.forward_tokens
+    tokens, encoding = params.hardware.forward_tokens, task.settled(params.tokenizer)
     collation = Collation(model.config, AutoTokenizer.from_pretrained(project.BEST_MODEL))
     predictions = {
         split: predict(model, task, stores[split], rows[split], collation, world, tokens, f"evaluate {split}")
-        for split in ("test", "validation")
+        for split in _JUDGED
     }
+    written = {
+        split: generate(
+            model,
+            task,
+            rows[split],
+            collation,
+            world,
+            params.tokenizer,
+            params.evaluate,
+            tokens,
+            f"write {split}",
+            most,
+        )
+        for split, most in _texts_wanted(task, params.evaluate).items()
+    }
+    if task.generates == "all":
+        predictions = {split: task.with_texts(found, written[split]) for split, found in predictions.items()}
     # Sparse solvers gain nothing from more threads (four took 20 times as long), and their last digits depend on them.
     with threadpool_limits(1):
         baselines = task.baselines(rows["train"], rows["test"])
@@ -82,7 +101,7 @@ def evaluate(params: Params, world: World) -> Findings:
             *(_drawn_confusions(predictions["test"], task.labels) if is_one_label else ()),
             *_drawn_data(rows, stores, task.labels if is_one_label else (), params.tokenizer.max_seq_length),
         ],
-        views=task.views(rows["test"], predictions["test"], params.evaluate.n_mistakes),
+        views=task.views(written.get("test", rows["test"]), predictions["test"], params.evaluate.n_mistakes),
         columns=task.inputs,
         digests={path.as_posix(): digest.of_folder(path) for path in _LINEAGE},
         device=world.describe(),
@@ -138,6 +157,16 @@ def judge(
         "baselines": {name: intervals(found, level) for name, found in theirs.items()},
         "versus": {name: versus(ours["test"], found, level) for name, found in theirs.items()},
     }
+
+
+def _texts_wanted(task: Task, settings: Evaluate) -> dict[str, int | None]:
+    """By split, to how many rows the model writes texts; None: to all."""
+    wanted: dict[str, dict[str, int | None]] = {
+        "none": {},
+        "few": {"test": settings.n_mistakes},
+        "all": dict.fromkeys(_JUDGED),
+    }
+    return wanted[task.generates]
 
 
 def _examples(

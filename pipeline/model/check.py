@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig
 from pipeline import project
 from pipeline.errors import UserError
 from pipeline.model.build import auto_class, check_recomputing
-from pipeline.model.config import load_config
+from pipeline.model.config import load_config, positions
 from pipeline.model.fit import adapt, check_fit, check_head, check_length
 from pipeline.model.origin import named, reason, unwatched
 from pipeline.model.tokenizer import load_tokenizer
@@ -39,6 +39,12 @@ def check(params: Params, task: type[Task]) -> list[str]:
         check_fit(config, encoder, params.tokenizer.max_seq_length)
     else:
         check_length(config, params.tokenizer.max_seq_length)
+    limit = positions(config)
+    if task.generates != "none" and limit is not None and params.evaluate.max_new_tokens >= limit:
+        raise UserError(
+            f"params.yaml: evaluate.max_new_tokens is {params.evaluate.max_new_tokens:,}, but the {config.model_type} "
+            f"model has {limit:,} positions for a text and what comes before it. Lower it."
+        )
     check_recomputing(_build_empty(config, task), params.hardware)
     return _warnings(params)
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pipeline.data.store import Store
 
 _STATE = "task.json"
+
+GENERATED = "generated"
+"""The column of rows that holds what the model wrote to each; null where it was not asked to."""
 
 Predictions = dict[str, np.ndarray]
 """What the model says to the rows of a split, in their order: by column, an array whose first axis is the rows.
@@ -118,6 +121,9 @@ class Task(ABC):
         score_names: the scores, the first being the one that a headline names; `loss` comes on top.
         share_of_rows: the score that is the share of the rows that `right` names; None if there is none.
         over_length: what may become of examples longer than `tokenizer.max_seq_length`; the first is the task's own.
+        generates: the rows of an evaluation to which the model writes texts: none, a few for the report, or all, since
+            scores are made from the texts. Whoever asks a model that writes gets its text.
+        generated_scores: those scores, which nobody knows while training.
         is_packed: whether several examples are trained on as one block: see `pipeline.data.packing`.
         takes_turns: whether its tokenizer needs a chat template.
         labels: the names of the labels; a label's id is its place. Empty where a task has none.
@@ -128,6 +134,8 @@ class Task(ABC):
     score_names: ClassVar[tuple[str, ...]]
     share_of_rows: ClassVar[str | None] = None
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise")
+    generates: ClassVar[Literal["none", "few", "all"]] = "none"
+    generated_scores: ClassVar[tuple[str, ...]] = ()
     is_packed: ClassVar[bool] = False
     takes_turns: ClassVar[bool] = False
     labels: tuple[str, ...] = ()
@@ -324,7 +332,10 @@ class Task(ABC):
 
     @abstractmethod
     def scores(self, predictions: Predictions) -> dict[str, float]:
-        """The scores of `score_names`, and `loss`, the mean over the targets; see `pipeline.scores` for their signs."""
+        """The scores of `score_names`, and `loss`, the mean over the targets; see `pipeline.scores` for their signs.
+
+        Of predictions without texts, those of `generated_scores` are left out.
+        """
 
     def right(self, predictions: Predictions) -> np.ndarray | None:
         """Which rows are right, (rows,) bool; None where a row is not just right or wrong."""
@@ -348,9 +359,26 @@ class Task(ABC):
         """What the report shows of the test rows beside their scores.
 
         Args:
+            rows: the prepared rows; of a task that generates, with the column `generated`.
             most: how many single rows to list.
         """
         return []
+
+    # Texts that the model writes (evaluate, predict, serve)
+
+    def prompts(
+        self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer
+    ) -> Sequence[Sequence[int]]:
+        """Token ids behind which the model writes, at least one a row; of a model with an encoder, what that reads."""
+        raise NotImplementedError("a task whose model writes texts says what they are written to")
+
+    def with_texts(self, predictions: Predictions, rows: pa.Table) -> Predictions:
+        """The predictions, with what `generated_scores` are computed from.
+
+        Args:
+            rows: the prepared rows, all of which have a text in the column `generated`.
+        """
+        return predictions
 
     # Answers (predict, serve)
 
@@ -361,7 +389,12 @@ class Task(ABC):
 
     @abstractmethod
     def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
-        """What somebody who asks is told, an entry a row."""
+        """What somebody who asks is told, an entry a row.
+
+        Args:
+            predictions: none where the model is asked for texts.
+            rows: with these in the column `generated`.
+        """
 
 
 def padded(arrays: Sequence[np.ndarray], value: int, dtype: type = np.int64) -> torch.Tensor:
