@@ -120,9 +120,7 @@ def _example(row: int, tokens: np.ndarray, labels: np.ndarray) -> dict[str, Any]
     }
 
 
-def _windows(
-    sequence: np.ndarray, labels: np.ndarray, most: int, shared: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
+def _windows(sequence: np.ndarray, labels: np.ndarray, most: int, shared: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Windows that hold every target once; the last token of each has its label in the next window."""
     found = []
     for start in range(0, max(len(sequence) - shared, 1), max(most - shared, 1)):

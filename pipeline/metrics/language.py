@@ -33,9 +33,7 @@ def summed(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 
 
 def by_example(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """`loss` (nats), `targets` and how many of them are the most probable token (`right`), each (examples,)."""
-    losses = functional.cross_entropy(
-        logits.float().transpose(1, 2), labels, ignore_index=NO_TARGET, reduction="none"
-    )
+    losses = functional.cross_entropy(logits.float().transpose(1, 2), labels, ignore_index=NO_TARGET, reduction="none")
     return {
         "loss": losses.sum(dim=1),
         "targets": (labels != NO_TARGET).sum(dim=1),

@@ -259,6 +259,11 @@ class Task(ABC):
         own = settings.over_length or cls.over_length[0]
         return settings.model_copy(update={"over_length": own})
 
+    @classmethod
+    def most_tokens(cls, settings: Tokenizer) -> int:
+        """The most tokens of an example."""
+        return settings.max_seq_length
+
     def vocabulary(self, rows: pa.Table) -> Iterable[str]:
         """All texts of these rows, for training a tokenizer."""
         return (text for texts in self.texts(rows) for text in texts)
