@@ -90,6 +90,9 @@ class Data(Section):
     label_column_name: str | None = Field(
         None, description="the column that it is to say; null: the task's own, such as label"
     )
+    source_prefix: str | None = Field(
+        None, description="what stands before every text that it reads (seq2seq), such as 'summarize: ' for T5"
+    )
     validation_split_percentage: int = Field(
         10, ge=1, le=50, description="percent of the rows, where no validation split is given"
     )
@@ -144,6 +147,9 @@ class Tokenizer(Section):
     vocab_size: int = Field(16000, ge=300, le=500_000, description="tokens of a tokenizer that is trained here")
     do_lower_case: bool = Field(True, description="fold case in a tokenizer that is trained here")
     max_seq_length: int = Field(64, ge=4, le=1_000_000, description="the most tokens of an example")
+    max_target_length: int = Field(
+        64, ge=2, le=1_000_000, description="the most tokens of a text that it learns to write (seq2seq)"
+    )
     over_length: Literal["truncate", "drop", "raise", "window"] | None = Field(
         None,
         description="longer rows: truncate (counted), drop (from training), raise (an error), window (many examples); "

@@ -64,7 +64,7 @@ def evaluate(params: Params, world: World) -> Findings:
             rows[split],
             collation,
             world,
-            params.tokenizer,
+            encoding,
             params.evaluate,
             tokens,
             f"write {split}",
@@ -99,7 +99,7 @@ def evaluate(params: Params, world: World) -> Findings:
             *_drawn_scores(metrics),
             *_drawn_curves(training["best_step"], params.train.label_smoothing_factor),
             *(_drawn_confusions(predictions["test"], task.labels) if is_one_label else ()),
-            *_drawn_data(rows, stores, task.labels if is_one_label else (), params.tokenizer.max_seq_length),
+            *_drawn_data(rows, stores, task.labels if is_one_label else (), task.most_tokens(params.tokenizer)),
         ],
         views=task.views(written.get("test", rows["test"]), predictions["test"], params.evaluate.n_mistakes),
         columns=task.inputs,
@@ -217,10 +217,10 @@ def _drawn_confusions(predictions: Predictions, labels: Sequence[str]) -> list[D
 
 
 def _drawn_data(
-    rows: Mapping[str, pa.Table], stores: Mapping[str, Store], labels: Sequence[str], max_seq_length: int
+    rows: Mapping[str, pa.Table], stores: Mapping[str, Store], labels: Sequence[str], most_tokens: int
 ) -> list[Drawing]:
     tokens = np.concatenate([store.full_lengths for store in stores.values()])
-    lengths = data_figures.lengths(tokens, max_seq_length)
+    lengths = data_figures.lengths(tokens, most_tokens)
     if not labels:
         return [lengths]
     counts = {split: np.bincount(table["label"].to_numpy(), minlength=len(labels)) for split, table in rows.items()}

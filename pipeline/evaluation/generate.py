@@ -9,6 +9,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel
 
 from pipeline.data.batches import micro_batches
+from pipeline.data.rows import spread
 from pipeline.model.config import positions
 from pipeline.params import Evaluate, Tokenizer
 from pipeline.progress import bar
@@ -63,11 +64,6 @@ def generate(
     finally:
         model.train(was_training)
     return rows.append_column(GENERATED, pa.array(texts, pa.string()))
-
-
-def spread(rows: int, most: int) -> np.ndarray:
-    """The places of at most so many rows, spread evenly over all, (places,) int64."""
-    return np.unique(np.linspace(0, rows - 1, min(most, rows)).round().astype(np.int64))
 
 
 def _fitting(prompts: Sequence[Sequence[int]], model: PreTrainedModel, settings: Evaluate) -> list[Sequence[int]]:

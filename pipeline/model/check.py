@@ -39,6 +39,8 @@ def check(params: Params, task: type[Task]) -> list[str]:
         check_fit(config, encoder, params.tokenizer.max_seq_length)
     else:
         check_length(config, params.tokenizer.max_seq_length)
+    if config.is_encoder_decoder:
+        check_length(config, params.tokenizer.max_target_length, "max_target_length")
     limit = positions(config)
     if task.generates != "none" and limit is not None and params.evaluate.max_new_tokens >= limit:
         raise UserError(

@@ -260,6 +260,11 @@ class Task(ABC):
         shared = min(settings.doc_stride, settings.max_seq_length // 2)
         return settings.model_copy(update={"over_length": own, "doc_stride": shared})
 
+    @classmethod
+    def most_tokens(cls, settings: Tokenizer) -> int:
+        """The most tokens of an example."""
+        return settings.max_seq_length
+
     def vocabulary(self, rows: pa.Table) -> Iterable[str]:
         """All texts of these rows, for training a tokenizer."""
         return (text for texts in self.texts(rows) for text in texts)
@@ -418,7 +423,7 @@ def padded_inputs(examples: Mapping[str, Any], collation: Collation) -> dict[str
 
 def rows_of(predictions: Predictions) -> int:
     """How many rows were predicted."""
-    return len(predictions["loss"])
+    return len(next(iter(predictions.values())))
 
 
 def mean_loss(predictions: Predictions) -> float:

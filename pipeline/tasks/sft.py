@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 
 import pyarrow as pa
 import torch
@@ -14,8 +15,8 @@ from pipeline.errors import UserError
 from pipeline.metrics import language
 from pipeline.metrics.neighbours import following
 from pipeline.params import Data, Tokenizer, Train
-from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task
-from pipeline.views import View
+from pipeline.tasks.base import GENERATED, Answer, Batch, Collation, Layout, Predictions, Task
+from pipeline.views import Column, Table, View
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.data.store import Store
 
 _MOST_COLUMNS = 3
+_MOST_CHARACTERS = 400
 
 
 @final
@@ -41,6 +43,7 @@ class SFT(Task):
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
     is_packed: ClassVar[bool] = True
     takes_turns: ClassVar[bool] = True
+    generates: ClassVar[Literal["none", "few", "all"]] = "few"
     inputs: tuple[str, ...] = ("messages",)
 
     @classmethod
@@ -110,15 +113,56 @@ class SFT(Task):
         return {name: self.merge(predictions, evaluation, rows) for name, predictions in found.items()}
 
     def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
-        texts = ["\n".join(_said(conversation)) for conversation in _of(rows)]
-        return [language.most_surprising(rows, texts, predictions, most)]
+        found = _of(rows)
+        texts = ["\n".join(_said(conversation)) for conversation in found]
+        return [_replies(rows, found), language.most_surprising(rows, texts, predictions, most)]
 
-    @classmethod
-    def unanswered(cls, rows: pa.Table) -> pa.Table:
-        return rows
+    def prompts(
+        self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer
+    ) -> Sequence[Sequence[int]]:
+        return [turns.prompt(_asked(conversation), tokenizer) for conversation in _of(rows)]
 
     def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
-        return [{"perplexity": language.perplexity(mean)} for mean in language.surprise(predictions).tolist()]
+        return [{"generated_text": text} for text in rows[GENERATED].to_pylist()]
+
+
+def _asked(conversation: list[Message]) -> list[Message]:
+    """A conversation up to where the assistant speaks last, or all of it where somebody waits for an answer."""
+    said = [place for place, turn in enumerate(conversation) if turn["role"] == ASSISTANT]
+    return conversation[: said[-1]] if said and said[-1] == len(conversation) - 1 else conversation
+
+
+def _last(conversation: Sequence[Message]) -> str:
+    """What is said last, if anything."""
+    return conversation[-1]["content"] if conversation else ""
+
+
+def _replies(rows: pa.Table, found: Sequence[list[Message]]) -> Table:
+    """What the model says where the assistant spoke last, beside what that said."""
+    written = [
+        (str(row_id), conversation, text)
+        for row_id, conversation, text in zip(rows["id"].to_pylist(), found, rows[GENERATED].to_pylist(), strict=True)
+        if text is not None
+    ]
+    return Table(
+        name="replies",
+        title="What the model says",
+        lead="Replies to test rows, spread evenly over all of them, beside what the assistant says there.",
+        columns=(
+            Column("row"),
+            *(Column(title, is_text=True) for title in ("asked last", "reply of the model", "reply in the data")),
+        ),
+        rows=[
+            (
+                row_id,
+                *(
+                    shorten(said, _MOST_CHARACTERS)
+                    for said in (_last(_asked(conversation)), text, _last(conversation[len(_asked(conversation)) :]))
+                ),
+            )
+            for row_id, conversation, text in written
+        ],
+    )
 
 
 def _of(rows: pa.Table) -> list[list[Message]]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -11,7 +10,7 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.data import tokenizer as tokenizers
-from pipeline.evaluation.generate import generate, spread
+from pipeline.evaluation.generate import generate
 from pipeline.params import Evaluate, Hardware, Tokenizer
 from pipeline.tasks.base import Collation
 from pipeline.world import World
@@ -134,9 +133,3 @@ def test_a_few_rows_get_a_text_and_the_others_none(encoder: PreTrainedTokenizerB
     every, few = written(model, encoder, world, TEXTS), written(model, encoder, world, TEXTS, most=3)
     assert few == [text if place in (0, 3, 6) else None for place, text in enumerate(every)]
     assert written(model, encoder, world, TEXTS, most=0) == [None] * len(TEXTS)
-
-
-def test_rows_are_spread_evenly() -> None:
-    assert spread(10, 3).tolist() == [0, 4, 9]
-    assert np.array_equal(spread(2, 20), [0, 1])
-    assert spread(5, 0).tolist() == []
