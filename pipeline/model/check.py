@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig
 from pipeline import project
 from pipeline.errors import UserError
 from pipeline.model.build import auto_class, check_recomputing
-from pipeline.model.config import load_config
+from pipeline.model.config import load_config, positions
 from pipeline.model.fit import adapt, check_fit, check_head, check_length
 from pipeline.model.four_bits import check_four_bits
 from pipeline.model.origin import named, reason, unwatched
@@ -25,11 +25,8 @@ if TYPE_CHECKING:
 _HIGH_FOR_PRETRAINED = 5e-4
 
 
-def check(params: Params, task: type[Task], *, chat: bool = False) -> list[str]:
+def check(params: Params, task: type[Task]) -> list[str]:
     """Look at model, tokenizer and lengths before anything is computed.
-
-    Args:
-        chat: whether the task talks in turns.
 
     Returns:
         Warnings, a sentence each.
@@ -38,12 +35,20 @@ def check(params: Params, task: type[Task], *, chat: bool = False) -> list[str]:
         UserError: something of it is missing or does not fit.
     """
     config = load_config(params.model)
-    encoder = load_tokenizer(params, chat=chat)
+    encoder = load_tokenizer(params, chat=task.takes_turns)
     if encoder is not None:
         adapt(config, encoder, pretrained=params.model.model_name_or_path is not None)
         check_fit(config, encoder, params.tokenizer.max_seq_length)
     else:
         check_length(config, params.tokenizer.max_seq_length)
+    if config.is_encoder_decoder:
+        check_length(config, params.tokenizer.max_target_length, "max_target_length")
+    limit = positions(config)
+    if task.generates != "none" and limit is not None and params.evaluate.max_new_tokens >= limit:
+        raise UserError(
+            f"params.yaml: evaluate.max_new_tokens is {params.evaluate.max_new_tokens:,}, but the {config.model_type} "
+            f"model has {limit:,} positions for a text and what comes before it. Lower it."
+        )
     empty = _build_empty(config, task)
     check_recomputing(empty, params.hardware)
     choose(empty, params.model)

@@ -49,13 +49,17 @@ def check_fit(config: PreTrainedConfig, encoder: PreTrainedTokenizerBase, max_se
     check_length(config, max_seq_length)
 
 
-def check_length(config: PreTrainedConfig, max_seq_length: int) -> None:
-    """Raise a UserError if max_seq_length is over the model's positions."""
+def check_length(config: PreTrainedConfig, length: int, key: str = "max_seq_length") -> None:
+    """Raise a UserError if a length is over the model's positions.
+
+    Args:
+        key: the key of `tokenizer` that says the length.
+    """
     limit = positions(config)
-    if limit is not None and max_seq_length > limit:
+    if limit is not None and length > limit:
         raise UserError(
-            f"params.yaml: tokenizer.max_seq_length is {max_seq_length}, but the {config.model_type} model has "
-            f"{limit} positions. Set it to {limit} or less."
+            f"params.yaml: tokenizer.{key} is {length}, but the {config.model_type} model has {limit} positions. "
+            f"Set it to {limit} or less."
         )
 
 
