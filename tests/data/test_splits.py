@@ -1,14 +1,25 @@
 from collections import Counter
+from collections.abc import Mapping
 
 import pyarrow as pa
 import pytest
 
+from pipeline.data import splits
 from pipeline.data.rows import with_source
-from pipeline.data.splits import cut
 from pipeline.errors import UserError
 from pipeline.params import Data
 
 DATA = Data()
+
+
+def cut(tables: Mapping[str, pa.Table], data: Data) -> dict[str, pa.Table]:
+    """The splits of rows whose label is their stratum."""
+
+    def texts(rows: pa.Table) -> list[tuple[str, ...]]:
+        columns = [rows[name].to_pylist() for name in ("text", "text_pair") if name in rows.column_names]
+        return list(zip(*columns, strict=True))
+
+    return splits.cut(tables, texts, lambda rows: rows["label"].to_pylist(), data)
 
 
 def table(texts: list[str], labels: list[str]) -> pa.Table:
