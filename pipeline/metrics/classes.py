@@ -3,6 +3,7 @@
 They are what scikit-learn computes, which takes up to 70 times as long: a bootstrap calls them thousands of times.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -92,6 +93,79 @@ class Counts:
         if spread <= 0:
             return 0.0
         return float((self.right.sum() * rows - self.actual @ self.predicted) / np.sqrt(spread))
+
+
+def scores_of_ids(predictions: Mapping[str, np.ndarray], classes: int) -> dict[str, float]:
+    """All scores of answers that are one class each.
+
+    Args:
+        predictions: `target` and `prediction`, (rows,) ids; `score`, (rows,) the probability of the prediction;
+            `probabilities`, (rows, classes), if there are any. With two classes the score tells both.
+
+    Returns:
+        `auroc` is left out where the probabilities of the classes are not known.
+    """
+    target, prediction, score = (predictions[name] for name in ("target", "prediction", "score"))
+    right = target == prediction
+    counts = Counts.of_ids(target, prediction)
+    found = _scores(counts, right) | {"mcc": counts.mcc()}
+    if "probabilities" in predictions:
+        found["auroc"] = auroc_macro(predictions["probabilities"], target[:, None] == np.arange(classes))
+    elif classes == 2:
+        found["auroc"] = auroc(np.where(prediction == 1, score, 1 - score), target == 1)
+    return found | {"calibration_error": calibration_error(score, right)}
+
+
+def scores_of_sets(predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """All scores of answers that are any number of classes each.
+
+    Args:
+        predictions: `target` and `prediction`, (rows, classes) bool; `score`, (rows,) the probability of the whole
+            prediction; `probabilities`, (rows, classes), if there are any.
+
+    Returns:
+        `accuracy` is the share of rows whose whole set is right; `mcc` is that of all decisions whether a row is of a
+        class; `auroc` is left out without probabilities.
+    """
+    target, prediction = predictions["target"], predictions["prediction"]
+    right = (target == prediction).all(axis=1)
+    counts = Counts.of_sets(target, prediction)
+    found = _scores(counts, right) | {"mcc": counts.decisions(len(target)).mcc()}
+    if "probabilities" in predictions:
+        found["auroc"] = auroc_macro(predictions["probabilities"], target)
+    return found | {"calibration_error": calibration_error(predictions["score"], right)}
+
+
+def _scores(counts: Counts, right: np.ndarray) -> dict[str, float]:
+    return {"accuracy": float(right.mean()), "f1_macro": counts.f1_macro(), "f1_micro": counts.f1_micro()}
+
+
+def guess_of_ids(probabilities: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
+    """The predictions of one class a row by a method that gives probabilities, (rows, classes)."""
+    of_target = probabilities[np.arange(len(target)), target]
+    return {
+        "target": target,
+        "prediction": probabilities.argmax(axis=1),
+        "score": probabilities.max(axis=1),
+        "loss": _surprise(of_target),
+    }
+
+
+def guess_of_sets(probabilities: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:
+    """The predictions of any number of classes a row, each by a probability of its own, (rows, classes)."""
+    of_target = np.where(target, probabilities, 1 - probabilities)
+    return {
+        "target": target,
+        "prediction": probabilities > 0.5,
+        "score": np.maximum(probabilities, 1 - probabilities).prod(axis=1),
+        "loss": _surprise(of_target).sum(axis=1),
+        "targets": np.full(len(target), target.shape[1]),
+    }
+
+
+def _surprise(probabilities: np.ndarray) -> np.ndarray:
+    found: np.ndarray = -np.log(np.maximum(probabilities, np.finfo(float).tiny))
+    return found
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
@@ -186,4 +260,5 @@ def _bins(score: np.ndarray) -> np.ndarray:
 
 def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     shares: np.ndarray = np.full(len(whole), np.nan)
-    return np.divide(part, whole, out=shares, where=whole > 0)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares

@@ -78,6 +78,13 @@ def pairs(rows: int, seed: int) -> dict[str, list[Any]]:
     }
 
 
+def labelled_with_sets(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Texts with any number of three labels, none among them."""
+    texts, labels = texts_and_labels(rows, seed, labels=3)
+    sets = [[("bad", "calm", "good")[label], *["long"] * (len(text) > 50)] for text, label in zip(texts, labels, strict=True)]
+    return {"text": texts, "label": [[] if place % 7 == 0 else names for place, names in enumerate(sets)]}
+
+
 CASES = [
     Case("text-classification", classified),
     Case("text-classification", pairs, {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=32)}, what="of pairs"),
@@ -87,5 +94,6 @@ CASES = [
         {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=8, over_length="window", doc_stride=2)},
         what="in windows",
     ),
+    Case("text-classification", labelled_with_sets, what="of sets of labels"),
 ]
 assert {case.task for case in CASES} == set(names()), "every task has a case, and every case a task"
