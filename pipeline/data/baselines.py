@@ -66,6 +66,48 @@ def quantities(texts: Sequence[str], numbers: np.ndarray, unseen: Sequence[str])
     return found
 
 
+def choices(
+    rows: Sequence[Sequence[str]], labels: np.ndarray, unseen: Sequence[Sequence[str]]
+) -> dict[str, np.ndarray]:
+    """Probabilities of the endings of unseen rows, (rows, endings), by the method's name.
+
+    Args:
+        rows: the context and the endings of each row; every row has as many.
+        labels: (rows,) the place of the right ending, from 0.
+    """
+    endings = len(rows[0]) - 1
+    found = {"most frequent place": np.tile(np.bincount(labels, minlength=endings) / len(labels), (len(unseen), 1))}
+    texts = [text for row in rows for text in row]
+    if (vectorizer := tfidf(texts)) is not None:
+        vectorizer.fit(texts)
+        ours, theirs = (_likeness(vectorizer, some) for some in (rows, unseen))
+        found["TF-IDF likeness to the context"] = np.exp(_log_softmax(_weight(ours, labels) * theirs))
+    return found
+
+
+def _likeness(vectorizer: "TfidfVectorizer", rows: Sequence[Sequence[str]]) -> np.ndarray:
+    """The cosine of each ending's words and its context's, (rows, endings)."""
+    context, *endings = (vectorizer.transform(texts) for texts in zip(*rows, strict=True))
+    return np.stack([np.asarray(context.multiply(ending).sum(axis=1)).ravel() for ending in endings], axis=1)
+
+
+def _weight(likeness: np.ndarray, labels: np.ndarray) -> float:
+    """What likeness counts where the right endings are likeliest: McFadden's conditional logit with one weight."""
+    from scipy.optimize import minimize_scalar
+
+    right = np.arange(len(labels)), labels
+    found = minimize_scalar(
+        lambda weight: -_log_softmax(weight * likeness)[right].sum(), bounds=(-100, 100), method="bounded"
+    )
+    return float(found.x)
+
+
+def _log_softmax(values: np.ndarray) -> np.ndarray:
+    shifted = values - values.max(axis=1, keepdims=True)
+    found: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return found
+
+
 def tfidf(texts: Iterable[str]) -> "TfidfVectorizer | None":
     """A counter of words, not yet fitted; None if the texts have none, such as those of emoji alone."""
     from sklearn.feature_extraction.text import TfidfVectorizer
