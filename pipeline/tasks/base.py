@@ -117,6 +117,7 @@ class Task(ABC):
         score_names: the scores, the first being the one that a headline names; `loss` comes on top.
         share_of_rows: the score that is the share of the rows that `right` names; None if there is none.
         over_length: what may become of examples longer than `tokenizer.max_seq_length`.
+        smooths_labels: whether `train.label_smoothing_factor` shapes its loss.
         labels: the names of the labels; a label's id is its place. Empty where a task has none.
         inputs: the columns of prepared rows that the model reads, and whoever asks it must give.
     """
@@ -125,6 +126,7 @@ class Task(ABC):
     score_names: ClassVar[tuple[str, ...]]
     share_of_rows: ClassVar[str | None] = None
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise")
+    smooths_labels: ClassVar[bool] = True
     labels: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("text",)
 

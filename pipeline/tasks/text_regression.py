@@ -36,6 +36,7 @@ class TextRegression(Task):
     )
     score_names: ClassVar[tuple[str, ...]] = ("pearson", "spearman", "mse", "mae")
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
+    smooths_labels: ClassVar[bool] = False
 
     @classmethod
     def check_columns(cls, table: pa.Table, data: Data) -> None:
