@@ -200,7 +200,7 @@ def auroc_macro(probabilities: np.ndarray, positive: np.ndarray) -> float:
     first = np.arange(classes)[:, None]
     bits = np.ascontiguousarray(probabilities.T, np.float32).view(np.int32)
     ordered = (np.sort(bits, axis=1) + (first << 32)).ravel()
-    found = (bits + (first << 32))[positive.T]
+    found = np.sort((bits + (first << 32))[positive.T])
     below = np.searchsorted(ordered, found, "left") + np.searchsorted(ordered, found, "right")
     actual = positive.sum(axis=0)
     sums = np.bincount(found >> 32, below / 2 - (found >> 32) * rows, classes)
