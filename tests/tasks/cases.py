@@ -97,6 +97,41 @@ def pairs(rows: int, seed: int) -> dict[str, list[Any]]:
     }
 
 
+def labelled_with_sets(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Texts with any number of three labels, none among them."""
+    texts, labels = texts_and_labels(rows, seed, labels=3)
+    sets = [
+        [("bad", "calm", "good")[label], *["long"] * (len(text) > 50)]
+        for text, label in zip(texts, labels, strict=True)
+    ]
+    return {"text": texts, "label": [[] if place % 7 == 0 else names for place, names in enumerate(sets)]}
+
+
+def measured(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Texts with a number that hangs on their words."""
+    texts, labels = texts_and_labels(rows, seed)
+    return {"text": texts, "label": [float(label) + len(text) / 100 for text, label in zip(texts, labels, strict=True)]}
+
+
+def similar(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Pairs of texts, and how alike they are."""
+    columns = pairs(rows, seed)
+    return columns | {"label": [5.0 if label == "same" else 1.0 for label in columns["label"]]}
+
+
+def chosen(rows: int, seed: int) -> dict[str, list[Any]]:
+    """A context, and three endings, of which one is of its kind."""
+    contexts, labels = texts_and_labels(rows, seed)
+    places = np.random.default_rng(seed).integers(0, 3, rows)
+    columns: dict[str, list[Any]] = {"sent1": contexts, "sent2": ["It is"] * rows, "label": places.tolist()}
+    for ending in range(3):
+        columns[f"ending{ending}"] = [
+            " ".join([("bad", "good")[label if place == ending else 1 - label]] * (1 + ending))
+            for label, place in zip(labels, places, strict=True)
+        ]
+    return columns
+
+
 def texts(rows: int, seed: int) -> dict[str, list[Any]]:
     """Texts alone, the longest of which are longer than an example."""
     return {"text": texts_and_labels(rows, seed)[0]}
@@ -182,6 +217,15 @@ CASES = [
         their_loss=loss_of_sequences,
         what="of translations",
     ),
+    Case("text-classification", labelled_with_sets, what="of sets of labels"),
+    Case("text-regression", measured),
+    Case(
+        "text-regression",
+        similar,
+        {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=16, over_length="window", doc_stride=2)},
+        what="of pairs in windows",
+    ),
+    Case("multiple-choice", chosen),
 ]
 assert {case.task for case in CASES} == set(names()), "every task has a case, and every case a task"
 
