@@ -1,0 +1,1 @@
+"""Scores by the field's libraries, as numbers a row that any subset of rows can be scored from."""
