@@ -17,6 +17,7 @@ from pipeline.data.store import Store
 from pipeline.model.build import build
 from pipeline.params import Hardware, Params
 from pipeline.tasks import find
+from pipeline.tasks.base import Collation
 from pipeline.training import launch
 from pipeline.training.arrange import arrange
 from pipeline.training.learner import Learner
@@ -44,7 +45,8 @@ def measure(params: Params, count: int, rounds: int) -> None:
             learner = Learner(model, adamw(model, params.train), scaler)
             tokens = params.hardware.forward_tokens
             last = (rounds + 1) * count
-            trained[kind] = steps(learner, parallel, task, store, plan, params.train, tokens, 0, last)
+            collation = Collation(model.config, tokenizer, params.train.seed)
+            trained[kind] = steps(learner, parallel, task, store, plan, params.train, collation, tokens, 0, last)
         for round_ in range(rounds + 1):
             for kind in KINDS:
                 world.barrier()

@@ -70,7 +70,7 @@ def keys_of(rows: pa.Table, labels: Sequence[str]) -> np.ndarray:
     """
     seen: Counter[str] = Counter()
     keys = []
-    for row in rows.drop_columns([_ID]).to_pylist():
+    for row in rows.select([name for name in rows.column_names if name != _ID]).to_pylist():
         content = json.dumps(
             [labels[value] if labels and name == "label" else value for name, value in row.items()],
             ensure_ascii=False,

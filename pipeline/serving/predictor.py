@@ -10,7 +10,7 @@ import pyarrow as pa
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline import tasks
+from pipeline import project, tasks
 from pipeline.data.store import Store
 from pipeline.errors import UserError, first_line
 from pipeline.evaluation.predict import predict
@@ -45,7 +45,7 @@ class Predictor:
             UserError: there is no folder, no model in it, none that Reprise exported, or it is damaged.
         """
         found = card.read(folder)
-        kind = tasks.find(found.task)
+        kind = tasks.find(found.task, str(folder / project.MODEL_CARD))
         world = World.start(hardware, "fp32")
         try:
             task = kind.of_state(found.state)

@@ -16,8 +16,11 @@ def names() -> list[str]:
     return sorted(stem.replace("_", "-") for stem in files if stem not in ("__init__", "base"))
 
 
-def find(name: str) -> type[Task]:
+def find(name: str, named_by: str = "params.yaml: task") -> type[Task]:
     """The class of a task.
+
+    Args:
+        named_by: the file and key that name it, for messages.
 
     Raises:
         UserError: there is no such task, or the user's own cannot be imported or names no task.
@@ -28,15 +31,15 @@ def find(name: str) -> type[Task]:
         return task
     if "." not in name:
         raise UserError(
-            f"params.yaml: there is no task '{name}'; there are {', '.join(names())}.{did_you_mean(name, names())}"
+            f"{named_by}: there is no task '{name}'; there are {', '.join(names())}.{did_you_mean(name, names())}"
         )
     try:
         own = getattr(import_module(name), "TASK", None)
     except ImportError as error:
         raise UserError(
-            f"params.yaml: task: '{name}' cannot be imported: {first_line(error)}\n"
+            f"{named_by}: '{name}' cannot be imported: {first_line(error)}\n"
             "Its package must lie beside params.yaml, or be installed."
         ) from error
     if not (isinstance(own, type) and issubclass(own, Task)):
-        raise UserError(f"params.yaml: task: '{name}' names no task: set TASK in it to a subclass of Task.")
+        raise UserError(f"{named_by}: '{name}' names no task: set TASK in it to a subclass of Task.")
     return own

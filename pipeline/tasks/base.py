@@ -366,7 +366,7 @@ def padded_inputs(examples: Mapping[str, Any], collation: Collation) -> dict[str
 
 def rows_of(predictions: Predictions) -> int:
     """How many rows were predicted."""
-    return len(predictions["loss"])
+    return len(next(iter(predictions.values())))
 
 
 def mean_loss(predictions: Predictions) -> float:

@@ -18,6 +18,8 @@ from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, T
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from pipeline.data.store import Store
+
 _INPUTS = ("text", "text_pair")
 _LABEL_IDS = ["target", "prediction"]
 
@@ -116,6 +118,14 @@ class TextClassification(Task):
             "score": best.values.exp(),
             "loss": -log_probabilities.gather(-1, batch.labels[:, None]).squeeze(-1),
         }
+
+    def merge(self, found: Predictions, store: "Store", rows: pa.Table) -> Predictions:
+        """Of the windows of a long row, the surest one answers for it."""
+        if store.is_row_by_row:
+            return found
+        order = np.lexsort((-found["score"], store.rows))
+        surest = order[np.searchsorted(store.rows[order], np.arange(len(rows)))]
+        return {name: values[surest] for name, values in found.items()}
 
     def columns(self, predictions: Predictions) -> dict[str, pa.Array]:
         names = pa.array(self.labels, pa.string())

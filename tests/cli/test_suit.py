@@ -20,7 +20,8 @@ def found(name: str = "train.csv", rows: int = 60, texts: list[str] | None = Non
     table = pa.table(
         {"id": [f"{row}" for row in range(len(texts))], "text": texts, "label": ["a", "b"] * (len(texts) // 2)}
     )
-    return Found(Data(dataset_name=None, train_file=f"data/raw/{name}"), table, {})
+    columns = {"text_column_names": ["text"], "label_column_name": "label"}
+    return Found(Data(dataset_name=None, train_file=f"data/raw/{name}", **columns), table, {})
 
 
 def test_from_scratch_keeps_the_default_model_and_sizes_the_vocabulary_and_the_length(folder: Path):

@@ -1,12 +1,27 @@
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from pipeline.data.audit import audit, decontaminate
+from pipeline.data import audit as auditing
 from pipeline.errors import UserError
 
 LABELS = ("bad", "good", "odd")
+
+
+def texts(rows: pa.Table) -> list[tuple[str, ...]]:
+    columns = [rows[name].to_pylist() for name in ("text", "text_pair") if name in rows.column_names]
+    return list(zip(*columns, strict=True))
+
+
+def decontaminate(splits: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    return auditing.decontaminate(splits, texts)
+
+
+def audit(before: Mapping[str, pa.Table], after: Mapping[str, pa.Table], labels: Sequence[str]) -> dict[str, Any]:
+    return auditing.audit(before, after, texts, labels)
 
 
 def table(*rows: tuple[str, int]) -> pa.Table:

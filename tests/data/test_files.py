@@ -41,6 +41,6 @@ def test_ids_are_relative_to_the_raw_folder_and_the_table_knows_its_file(
     path = Path("data/raw/sub/x.csv")
     path.parent.mkdir(parents=True)
     path.write_text("text\na\n", encoding="utf-8")
-    table = read_file(path, wanted={"text": "data.text_column_names"})
+    table = read_file(path, wanted=lambda names: {"text": "data.text_column_names"})
     assert table["id"].to_pylist() == ["sub/x.csv:2"]
     assert source_of(table) == "data/raw/sub/x.csv"

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,11 @@ import pytest
 from pipeline.data.files import read_file
 from pipeline.errors import UserError
 
-WANTED = {"text": "data.text_column_names", "label": "data.label_column_name"}
+
+def wanted(names: Sequence[str]) -> dict[str, str]:
+    return {"text": "data.text_column_names", "label": "data.label_column_name"}
+
+
 ROWS: list[dict[str, Any]] = [{"text": "some, words", "label": 1}, {"text": None, "label": 0, "more": [1, "a"]}]
 
 
@@ -23,26 +28,26 @@ def lines(rows: list[dict[str, Any]]) -> str:
 
 def error_of(path: Path, limit: int | None = None) -> str:
     with pytest.raises(UserError) as caught:
-        read_file(path, None, WANTED, limit)
+        read_file(path, None, wanted, limit)
     return str(caught.value).replace(f"{path.parent}/", "")
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json"])
 def test_lines_of_objects_are_named_by_their_line(tmp_path: Path, name: str) -> None:
-    table = read_file(written(tmp_path, "\n" + lines(ROWS), name), wanted=WANTED)
+    table = read_file(written(tmp_path, "\n" + lines(ROWS), name), wanted=wanted)
     assert table.to_pydict() == {"id": [f"{name}:2", f"{name}:3"], "text": ["some, words", None], "label": [1, 0]}
 
 
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_list_of_objects_is_named_by_its_rows(tmp_path: Path, indent: int | None) -> None:
     content = "\ufeff" + json.dumps(ROWS, indent=indent) + "\n"
-    table = read_file(written(tmp_path, content, "x.json"), wanted=WANTED)
+    table = read_file(written(tmp_path, content, "x.json"), wanted=wanted)
     assert table.to_pydict() == {"id": ["x.json#1", "x.json#2"], "text": ["some, words", None], "label": [1, 0]}
 
 
 def test_a_look_shows_all_columns_even_odd_ones(tmp_path: Path) -> None:
     rows = [{"sentence": "a", "meta": 1}, {"sentence": "b", "meta": {"deep": "x"}}, {"sentence": 3}]
-    table = read_file(written(tmp_path, lines(rows)), wanted=WANTED, limit=2)
+    table = read_file(written(tmp_path, lines(rows)), wanted=wanted, limit=2)
     assert table.to_pydict() == {
         "id": ["x.jsonl:1", "x.jsonl:2"],
         "sentence": ["a", "b"],
@@ -52,7 +57,7 @@ def test_a_look_shows_all_columns_even_odd_ones(tmp_path: Path) -> None:
 
 def test_kinds_are_compared_across_chunks(tmp_path: Path) -> None:
     rows = [{"text": f"row {row}", "label": None if row < 10_000 else row} for row in range(12_000)]
-    table = read_file(written(tmp_path, lines(rows)), wanted=WANTED)
+    table = read_file(written(tmp_path, lines(rows)), wanted=wanted)
     assert table["label"].to_pylist() == [row["label"] for row in rows]
     rows[11_000]["text"] = 7
     assert error_of(written(tmp_path, lines(rows))) == (
@@ -62,7 +67,7 @@ def test_kinds_are_compared_across_chunks(tmp_path: Path) -> None:
 
 def test_whole_numbers_and_fractions_are_numbers(tmp_path: Path) -> None:
     rows = [{"text": "a", "label": 1 if row < 10_000 else 2.5} for row in range(10_001)]
-    table = read_file(written(tmp_path, lines(rows)), wanted=WANTED)
+    table = read_file(written(tmp_path, lines(rows)), wanted=wanted)
     assert table["label"][0].as_py() == 1.0
     assert table["label"][-1].as_py() == 2.5
 

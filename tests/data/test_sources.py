@@ -29,6 +29,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def read(data: Data) -> dict[str, pa.Table]:
+    """The rows with the columns that the params name, as a task asks for them."""
+    named = dict.fromkeys(data.text_column_names or ["text"], "data.text_column_names")
+    return sources.read(data, lambda names: {**named, data.label_column_name or "label": "data.label_column_name"})
+
+
 def given(**values: object) -> Data:
     return Data.model_validate({"dataset_name": None, "train_file": "data/raw/train.csv", **values})
 
@@ -43,7 +49,7 @@ def error_of(data: Data) -> str:
     with pytest.raises(UserError) as caught:
         sources.head(data)
     with pytest.raises(UserError) as again:
-        sources.read(data)
+        read(data)
     assert str(again.value) == str(caught.value)
     return str(caught.value)
 
@@ -60,7 +66,7 @@ def test_reading_takes_the_named_columns_and_a_look_takes_all() -> None:
     (RAW / "train.csv").write_text("text,more,label\nsome words,1,a\n", encoding="utf-8")
     (RAW / "test.tsv").write_text("text\tlabel\nlast words\tb\n", encoding="utf-8")
     data = given(test_file="data/raw/test.tsv")
-    found = sources.read(data)
+    found = read(data)
     assert list(found) == ["train", "test"]
     assert found["train"].to_pydict() == {"id": ["train.csv:2"], "text": ["some words"], "label": ["a"]}
     assert found["test"]["text"].to_pylist() == ["last words"]
@@ -72,7 +78,7 @@ def test_a_look_needs_no_right_column_names() -> None:
     (RAW / "train.csv").write_text("sentence,kind\n" + "words,a\n" * 500, encoding="utf-8")
     assert len(sources.head(given())["train"]) == 200
     with pytest.raises(UserError, match=r"'text' is not in data/raw/train\.csv; its columns are sentence, kind"):
-        sources.read(given())
+        read(given())
 
 
 def test_a_file_cannot_be_two_splits() -> None:
@@ -178,7 +184,7 @@ def test_a_name_that_is_not_utf8_is_told() -> None:
 def test_a_saved_dataset_is_one_split() -> None:
     dataset().save_to_disk("data/raw/saved")
     dataset(2).save_to_disk("data/raw/judged")
-    found = sources.read(given(train_file="data/raw/saved", test_file="data/raw/judged"))
+    found = read(given(train_file="data/raw/saved", test_file="data/raw/judged"))
     assert list(found) == ["train", "test"]
     assert found["train"].to_pylist()[0] == {"id": "saved#1", "text": "text 0", "label": "good"}
 
@@ -187,11 +193,11 @@ def test_a_saved_dictionary_is_several_splits_and_a_file_beside_it_wins() -> Non
     saved = datasets.DatasetDict(train=dataset(), dev=dataset(2), test=dataset(1), unsupervised=dataset(1))
     saved.save_to_disk("data/raw/saved")
     (RAW / "test.csv").write_text(ROWS, encoding="utf-8")
-    found = sources.read(given(train_file="data/raw/saved"))
+    found = read(given(train_file="data/raw/saved"))
     assert {split: len(table) for split, table in found.items()} == {"train": 3, "validation": 2, "test": 1}
     assert found["validation"]["id"].to_pylist() == ["validation#1", "validation#2"]
     assert rows.where(found["validation"], 1) == "data/raw/saved (validation), row 2"
-    found = sources.read(given(train_file="data/raw/saved", test_file="data/raw/test.csv"))
+    found = read(given(train_file="data/raw/saved", test_file="data/raw/test.csv"))
     assert found["test"]["id"].to_pylist() == ["test.csv:2", "test.csv:3"]
     assert error_of(given(train_file="data/raw/test.csv", test_file="data/raw/saved")) == (
         "data.test_file: data/raw/saved holds several splits; name the folder of one: data/raw/saved/dev"
@@ -201,7 +207,7 @@ def test_a_saved_dictionary_is_several_splits_and_a_file_beside_it_wins() -> Non
 
 def test_a_test_split_without_labels_is_left_out_and_said(capsys: pytest.CaptureFixture[str]) -> None:
     datasets.DatasetDict(train=dataset(), test=dataset(2, [-1, -1])).save_to_disk("data/raw/saved")
-    assert list(sources.read(given(train_file="data/raw/saved"))) == ["train"]
+    assert list(read(given(train_file="data/raw/saved"))) == ["train"]
     assert "data/raw/saved (test): has no labels" in capsys.readouterr().err
 
 
@@ -227,7 +233,7 @@ def test_a_hub_dataset_is_loaded_as_it_is_named(monkeypatch: pytest.MonkeyPatch)
         return datasets.DatasetDict(train=dataset(), validation=dataset(2))
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    found = sources.read(Data(dataset_name="nyu-mll/glue", dataset_config_name="sst2", revision="abc"))
+    found = read(Data(dataset_name="nyu-mll/glue", dataset_config_name="sst2", revision="abc"))
     assert asked == [("nyu-mll/glue", "sst2", "abc")]
     assert {split: len(table) for split, table in found.items()} == {"train": 3, "validation": 2}
     assert found["train"]["id"][0].as_py() == "train#1"
@@ -270,6 +276,6 @@ def test_the_embedded_corpus_is_the_default(monkeypatch: pytest.MonkeyPatch) -> 
         return pa.table({"id": ["torch/a.py:1"], "text": ["words"], "label": ["torch"]})
 
     monkeypatch.setattr(docstrings, "rows", corpus)
-    assert list(sources.read(Data())) == ["train"]
+    assert list(read(Data())) == ["train"]
     sources.head(Data(), rows=50)
     assert limits == [None, 50]

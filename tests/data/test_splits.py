@@ -1,14 +1,25 @@
 from collections import Counter
+from collections.abc import Mapping
 
 import pyarrow as pa
 import pytest
 
+from pipeline.data import splits
 from pipeline.data.rows import with_source
-from pipeline.data.splits import cut
 from pipeline.errors import UserError
 from pipeline.params import Data
 
 DATA = Data()
+
+
+def cut(tables: Mapping[str, pa.Table], data: Data) -> dict[str, pa.Table]:
+    """The splits of rows whose label is their stratum."""
+
+    def texts(rows: pa.Table) -> list[tuple[str, ...]]:
+        columns = [rows[name].to_pylist() for name in ("text", "text_pair") if name in rows.column_names]
+        return list(zip(*columns, strict=True))
+
+    return splits.cut(tables, texts, lambda rows: rows["label"].to_pylist(), data)
 
 
 def table(texts: list[str], labels: list[str]) -> pa.Table:
@@ -111,17 +122,27 @@ def test_a_row_of_a_given_split_is_not_cut_into_another() -> None:
 
 
 def test_pairs_are_cut_by_both_texts() -> None:
-    rows = many().append_column("other", pa.array([f"other {row}" for row in range(1000)]))
-    pairs = cut({"train": rows}, Data(text_column_names=["text", "other"]))
-    assert split_of(pairs) != split_of(cut({"train": rows}, DATA))
+    rows = many().append_column("text_pair", pa.array([f"other {row}" for row in range(1000)]))
+    pairs = cut({"train": rows}, DATA)
+    assert split_of(pairs) != split_of(cut({"train": many()}, DATA))
     assert len(pairs["test"]) == 100
 
 
 def test_what_cannot_be_cut_says_why() -> None:
     with pytest.raises(UserError, match=r"no label has three different texts.*\n.*set data\.validation_file"):
         cut({"train": table(["a", "b"], ["x", "y"])}, DATA)
-    with pytest.raises(UserError, match="'label' is not in"):
-        cut({"train": many().drop_columns("label")}, DATA)
+
+
+def test_rows_without_strata_are_cut_as_one() -> None:
+    found = splits.cut({"train": many()}, lambda rows: [(text,) for text in rows["text"].to_pylist()], nothing, DATA)
+    assert {split: len(rows) for split, rows in found.items()} == {"train": 800, "validation": 100, "test": 100}
+    two = table(["a", "b"], ["x", "y"])
+    with pytest.raises(UserError, match="there are not three different texts"):
+        splits.cut({"train": two}, lambda rows: [(text,) for text in rows["text"].to_pylist()], nothing, DATA)
+
+
+def nothing(rows: pa.Table) -> list[None]:
+    return [None] * len(rows)
 
 
 def test_a_test_file_that_repeats_the_training_file_is_told() -> None:

@@ -51,7 +51,8 @@ def test_examples_come_in_the_order_of_the_indices(path: Path) -> None:
     assert [ids.tolist() for ids in found["input_ids"]] == [[7, 8, 9, 10], [1, 2, 3], [5, 6], [1, 2, 3]]
     assert [ids.tolist() for ids in found["token_type_ids"]] == [[0] * 4, [0] * 3, [0] * 2, [0] * 3]
     assert found["label"].tolist() == [7, 0, 3, 0]
-    assert set(found) == {"input_ids", "token_type_ids", "label", "length", "full_length"}
+    assert set(found) == {"input_ids", "token_type_ids", "label", "length", "full_length", "index"}
+    assert found["index"].tolist() == [7, 0, 3, 0]
     assert found["input_ids"][0].dtype == np.int32
     assert found["token_type_ids"][0].dtype == np.int8
 
@@ -76,8 +77,19 @@ def test_the_same_examples_make_the_same_file(path: Path, tmp_path: Path) -> Non
 def test_what_was_cut_off_is_counted(tmp_path: Path) -> None:
     file = tmp_path / "train.arrow"
     write(file, [table([[1, 2], [3]], [0, 0]), table([[4, 5, 6]], [0], cut=5), table([[]], [0], cut=2)])
-    assert Store(file).truncation() == {"rows": 4, "rows_cut": 2, "tokens": 13, "tokens_cut": 7, "longest": 8}
+    found = {"rows": 4, "rows_dropped": 0, "rows_cut": 2, "tokens": 13, "tokens_cut": 7, "longest": 8}
+    assert Store(file).truncation(4) == found
+
+
+def test_rows_of_several_examples_are_counted_once(tmp_path: Path) -> None:
+    examples = table([[1, 2], [3], [4]], [0, 0, 0], cut=1).append_column("row", pa.array([0, 0, 2], pa.int32()))
+    store = Store(examples.append_column("lost_entities", pa.array([1, 0, 2], pa.int32())))
+    found = store.truncation(3)
+    assert (found["rows"], found["rows_dropped"], found["rows_cut"]) == (3, 1, 2)
+    assert found["lost_entities"] == 3
+    assert store.row_lengths(3).tolist() == [5, 0, 2]
 
 
 def test_nothing_cut_is_counted_as_nothing(path: Path) -> None:
-    assert Store(path).truncation() == {"rows": 8, "rows_cut": 0, "tokens": 10, "tokens_cut": 0, "longest": 4}
+    found = {"rows": 8, "rows_dropped": 0, "rows_cut": 0, "tokens": 10, "tokens_cut": 0, "longest": 4}
+    assert Store(path).truncation(8) == found

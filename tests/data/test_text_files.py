@@ -1,5 +1,6 @@
 import codecs
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,11 @@ import pytest
 from pipeline.data.files import read_file
 from pipeline.errors import UserError
 
-WANTED = {"text": "data.text_column_names", "label": "data.label_column_name"}
+
+def wanted(names: Sequence[str]) -> dict[str, str]:
+    return {"text": "data.text_column_names", "label": "data.label_column_name"}
+
+
 ROWS = b"text,label\nsome words,a\nother words,b\n"
 
 
@@ -20,13 +25,13 @@ def written(folder: Path, content: bytes, name: str = "x.csv") -> Path:
 def error_of(path: Path, column_names: list[str] | None = None) -> str:
     """The message without the folder, so that a test can state it in full."""
     with pytest.raises(UserError) as caught:
-        read_file(path, column_names, WANTED)
+        read_file(path, column_names, wanted)
     return str(caught.value).replace(f"{path.parent}/", "")
 
 
 def test_a_csv_file_becomes_strings_and_ids_that_name_the_line(tmp_path: Path) -> None:
     content = b'text,label,extra\n"two\nlines, and ""quotes""",1,x\n\nplain,2,y\n'
-    table = read_file(written(tmp_path, content), wanted=WANTED)
+    table = read_file(written(tmp_path, content), wanted=wanted)
     assert table.to_pydict() == {
         "id": ["x.csv:2", "x.csv:5"],
         "text": ['two\nlines, and "quotes"', "plain"],
@@ -46,24 +51,24 @@ def test_a_csv_file_becomes_strings_and_ids_that_name_the_line(tmp_path: Path) -
     ids=["byte order mark", "Windows line ends", "no last line end", "spaces in the header", "empty lines"],
 )
 def test_harmless_differences_change_nothing(tmp_path: Path, content: bytes) -> None:
-    plain = read_file(written(tmp_path, ROWS), wanted=WANTED)
-    assert read_file(written(tmp_path, content), wanted=WANTED).to_pydict() == plain.to_pydict()
+    plain = read_file(written(tmp_path, ROWS), wanted=wanted)
+    assert read_file(written(tmp_path, content), wanted=wanted).to_pydict() == plain.to_pydict()
 
 
 def test_a_compressed_file_reads_like_the_plain_one(tmp_path: Path) -> None:
-    table = read_file(written(tmp_path, gzip.compress(ROWS, mtime=0), "x.csv.gz"), wanted=WANTED)
+    table = read_file(written(tmp_path, gzip.compress(ROWS, mtime=0), "x.csv.gz"), wanted=wanted)
     assert table["text"].to_pylist() == ["some words", "other words"]
     assert table["id"][0].as_py() == "x.csv.gz:2"
 
 
 def test_tsv_knows_no_quotes(tmp_path: Path) -> None:
     content = b'text\tlabel\n"an odd quote\ta\n5" wide, "said\tb\n'
-    table = read_file(written(tmp_path, content, "x.tsv"), wanted=WANTED)
+    table = read_file(written(tmp_path, content, "x.tsv"), wanted=wanted)
     assert table["text"].to_pylist() == ['"an odd quote', '5" wide, "said']
 
 
 def test_a_file_without_a_header_takes_the_names_that_are_given(tmp_path: Path) -> None:
-    table = read_file(written(tmp_path, b"good film\t1\nbad film\t0\n", "x.tsv"), ["text", "label"], WANTED)
+    table = read_file(written(tmp_path, b"good film\t1\nbad film\t0\n", "x.tsv"), ["text", "label"], wanted)
     assert table.to_pydict() == {
         "id": ["x.tsv:1", "x.tsv:2"],
         "text": ["good film", "bad film"],
@@ -73,20 +78,20 @@ def test_a_file_without_a_header_takes_the_names_that_are_given(tmp_path: Path) 
 
 def test_a_look_takes_the_first_rows_and_all_columns(tmp_path: Path) -> None:
     content = b"id,sentence,,label\n" + b"7,words,0,a\n" * 50 + b"broken\n"
-    table = read_file(written(tmp_path, content), wanted=WANTED, limit=10)
+    table = read_file(written(tmp_path, content), wanted=wanted, limit=10)
     assert table.column_names == ["id", "sentence", "unnamed_3", "label"]
     assert len(table) == 10
     assert table["id"][0].as_py() == "x.csv:2"
 
 
 def test_fields_longer_than_the_csv_modules_limit_are_read(tmp_path: Path) -> None:
-    table = read_file(written(tmp_path, b"text,label\n" + b"x" * 200_000 + b",a\n"), wanted=WANTED)
+    table = read_file(written(tmp_path, b"text,label\n" + b"x" * 200_000 + b",a\n"), wanted=wanted)
     assert len(table["text"][0].as_py()) == 200_000
 
 
 def test_many_chunks_keep_the_order(tmp_path: Path) -> None:
     content = "text,label\n" + "".join(f"row {row},a\n" for row in range(25_000))
-    table = read_file(written(tmp_path, content.encode()), wanted=WANTED)
+    table = read_file(written(tmp_path, content.encode()), wanted=wanted)
     assert table["text"].to_pylist() == [f"row {row}" for row in range(25_000)]
     assert table["id"][-1].as_py() == "x.csv:25001"
 

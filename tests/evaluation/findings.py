@@ -73,7 +73,7 @@ def audit(labels: tuple[str, ...] = LABELS) -> dict[str, Any]:
 
 def findings(**changed: Any) -> Findings:
     """Findings without drawings, with what is given instead of the default."""
-    cut = {"rows": 50, "rows_cut": 5, "tokens": 900, "tokens_cut": 90, "longest": 70}
+    cut = {"rows": 50, "rows_dropped": 0, "rows_cut": 5, "tokens": 900, "tokens_cut": 90, "longest": 70}
     parts: dict[str, Any] = {
         "params": Params(),
         "metrics": metrics(),
@@ -82,6 +82,8 @@ def findings(**changed: Any) -> Findings:
         "truncation": {"train": cut, "validation": cut, "test": cut},
         "confusions": [Confusion("bad", "good", 7, 0.14)],
         "mistakes": [Mistake("test.csv:17", ("a fine film",), "bad", "good", 0.987)],
+        "views": [],
+        "columns": ["text"],
         "drawings": [],
         "digests": {"models/best": "0" * 64},
         "device": "cpu, 1 threads",

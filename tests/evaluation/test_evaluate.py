@@ -27,7 +27,7 @@ def trained(tokenized: Path, tiny_params: Params) -> World:
     """A project with a trained model, and the world it was trained in."""
     rows = {split: pq.read_table(project.PREPARED / f"{split}.parquet") for split in project.SPLITS}
     task = TextClassification.load(project.PREPARED)
-    (project.PREPARED / "audit.json").write_text(json.dumps(audit(rows, rows, task.labels)))
+    (project.PREPARED / "audit.json").write_text(json.dumps(audit(rows, rows, task.texts, task.labels)))
     world = World.start(tiny_params.hardware, tiny_params.train.precision)
     with checkpoint.hold(fingerprint(tiny_params, {}), 1) as checkpoints:
         train(tiny_params, world, checkpoints, lambda step, metrics: None)

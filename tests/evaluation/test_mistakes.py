@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.evaluation.mistakes import Confusion, Mistake, confident_mistakes, confused_pairs, confusion_matrix
+from pipeline.tasks.text_classification import TextClassification
 
 LABELS = ("a", "b", "c")
 PREDICTIONS = {
@@ -34,12 +35,12 @@ def test_very_many_labels_cost_no_matrix() -> None:
 
 def test_the_surest_mistakes_come_first_and_equally_sure_ones_in_their_order() -> None:
     rows = pa.table({"id": [f"t:{row}" for row in range(8)], "text": list("stuvwxyz"), "text_pair": list("STUVWXYZ")})
-    assert confident_mistakes(rows, PREDICTIONS, LABELS, 3) == [
+    assert confident_mistakes(TextClassification(LABELS, ("text", "text_pair")), rows, PREDICTIONS, 3) == [
         Mistake("t:5", ("x", "X"), "c", "a", float(np.float32(0.95))),
         Mistake("t:2", ("u", "U"), "a", "b", float(np.float32(0.8))),
         Mistake("t:3", ("v", "V"), "b", "a", float(np.float32(0.8))),
     ]
-    single = confident_mistakes(rows.drop_columns("text_pair"), PREDICTIONS, LABELS, 1)
+    single = confident_mistakes(TextClassification(LABELS), rows, PREDICTIONS, 1)
     assert single[0].texts == ("x",)
 
 
@@ -47,5 +48,5 @@ def test_a_perfect_model_has_none() -> None:
     perfect = {**PREDICTIONS, "prediction": PREDICTIONS["target"]}
     rows = pa.table({"id": ["x"] * 8, "text": ["y"] * 8})
     assert confused_pairs(perfect, LABELS, 9) == []
-    assert confident_mistakes(rows, perfect, LABELS, 9) == []
-    assert confident_mistakes(rows, PREDICTIONS, LABELS, 0) == []
+    assert confident_mistakes(TextClassification(LABELS), rows, perfect, 9) == []
+    assert confident_mistakes(TextClassification(LABELS), rows, PREDICTIONS, 0) == []

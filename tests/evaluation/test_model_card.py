@@ -5,7 +5,7 @@ from dataclasses import replace
 import yaml
 
 from pipeline.evaluation import model_card
-from pipeline.params import Data, Model, Params
+from pipeline.params import Model, Params
 from tests.evaluation.findings import findings
 
 
@@ -49,14 +49,12 @@ def test_no_text_of_a_row_stands_in_it() -> None:
         assert all(row not in text for row in mistake.texts)
 
 
-def test_a_pretrained_model_is_the_base_model_and_pairs_are_used_as_such() -> None:
-    params = Params(
-        model=Model(model_name_or_path="data/models/small", config=None), data=Data(text_column_names=["q", "a"])
-    )
-    text = model_card.render(replace(findings(), params=params))
+def test_a_pretrained_model_is_the_base_model_and_the_columns_that_it_reads_are_named() -> None:
+    params = Params(model=Model(model_name_or_path="data/models/small", config=None))
+    text = model_card.render(replace(findings(), params=params, columns=("text", "text_pair")))
     assert front(text)["base_model"] == "data/models/small"
     assert front(text)["model-index"][0]["name"] == "small on docstrings"
-    assert 'model({"text": "...", "text_pair": "..."}' in text
+    assert "A row has text, text_pair." in text
 
 
 def test_a_score_that_is_not_defined_is_left_out() -> None:

@@ -8,7 +8,7 @@ from pipeline.data import slices as raw_slices
 from pipeline.errors import UserError
 from pipeline.evaluation.examples import Examples
 from pipeline.evaluation.slices import MOST_VALUES, NONE, OTHER, group, scored
-from pipeline.params import Data, Evaluate, Params
+from pipeline.params import Evaluate, Params
 from pipeline.tasks.text_classification import TextClassification
 
 
@@ -77,12 +77,12 @@ def test_groups_are_scored_the_worst_first() -> None:
 def test_columns_of_lists_are_refused() -> None:
     table = pa.table({"id": ["x"], "tags": [["a", "b"]]})
     with pytest.raises(UserError, match=r"evaluate.slices: the column 'tags' holds \['a', 'b'\]"):
-        raw_slices.check({"test": table}, Params(evaluate=Evaluate(slices=["tags"])))
+        raw_slices.check({"test": table}, ["text"], Params(evaluate=Evaluate(slices=["tags"])))
 
 
 def test_texts_of_rows_are_no_names_of_groups_unless_mlflow_may_have_them() -> None:
     tables = {"test": pa.table({"id": ["x"], "text": ["a"], "label": ["b"]})}
     with pytest.raises(UserError, match=r"evaluate.slices: 'text' is a text column"):
-        raw_slices.check(tables, Params(evaluate=Evaluate(slices=["label", "text"])))
-    raw_slices.check(tables, Params(evaluate=Evaluate(slices=["text"], publish_texts="mlflow")))
-    raw_slices.check(tables, Params(data=Data(text_column_names=["length"]), evaluate=Evaluate(slices=["length"])))
+        raw_slices.check(tables, ["text"], Params(evaluate=Evaluate(slices=["label", "text"])))
+    raw_slices.check(tables, ["text"], Params(evaluate=Evaluate(slices=["text"], publish_texts="mlflow")))
+    raw_slices.check(tables, ["length"], Params(evaluate=Evaluate(slices=["length"])))

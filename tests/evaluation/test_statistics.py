@@ -21,6 +21,7 @@ class Mean:
     """As much of a task as the statistics know: the mean of a column, and a score that must agree with it."""
 
     labels: ClassVar[tuple[str, ...]] = ()
+    share_of_rows: ClassVar[str | None] = "accuracy"
 
     def scores(self, predictions: Predictions) -> dict[str, float]:
         mean = float(predictions["target"].mean())

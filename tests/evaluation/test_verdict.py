@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.evaluation.verdict import compared, headline, percent, strongest
+from pipeline.evaluation.verdict import compared, headline, strongest
 from tests.evaluation.findings import interval, metrics
 
 OPENING = "Test accuracy is 80.0% (95% interval 78.0% to 82.0%)"
@@ -84,5 +84,14 @@ def test_the_strongest_is_the_best_by_the_first_score_and_of_equals_the_last() -
     assert strongest(found) == "majority"
 
 
-def test_percent() -> None:
-    assert [percent(value) for value in (0.8012, 0.0, 1.0, None)] == ["80.1%", "0.0%", "100.0%", "–"]
+def test_a_score_of_which_less_is_better_is_judged_so() -> None:
+    found = metrics()
+    del found["slices"]
+    found["test"] = {"perplexity": interval(12.5, 0.25)}
+    found["baselines"] = {"unigrams": {"perplexity": interval(80.0)}, "bigrams": {"perplexity": interval(30.0)}}
+    found["versus"] = {"bigrams": {"perplexity": interval(-17.5, 0.5, "difference")}}
+    assert strongest(found) == "bigrams"
+    assert headline(found) == (
+        "Test perplexity is 12.5 (95% interval 12.25 to 12.75), better than the strongest baseline, bigrams, by more "
+        "than noise: −17.5 (−18 to −17)."
+    )

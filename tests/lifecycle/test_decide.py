@@ -18,7 +18,7 @@ from tests.lifecycle.made import (
     other_model,
     write_test_rows,
 )
-from tests.serving.exported import LABELS
+from tests.serving.exported import LABELS, asked
 
 NON_INFERIOR = Promotion(required="non-inferior", margin=0.05)
 
@@ -79,7 +79,7 @@ def test_the_champion_answers_new_test_rows_anew(
 def rightly_answered(model: Path) -> int:
     """How many test rows of the project the model really has right."""
     rows = pq.read_table(project.PREPARED / "test.parquet")
-    said = Predictor.load(model, Hardware(use_cpu=True)).answer(rows["text"].to_pylist())
+    said = Predictor.load(model, Hardware(use_cpu=True)).answer(asked(rows["text"].to_pylist()))
     targets = rows["label"].to_pylist()
     return sum(answer["label"] == LABELS[label] for answer, label in zip(said, targets, strict=True))
 

@@ -20,6 +20,7 @@ from tests.lifecycle.made import (
     COMMIT,
     evaluated_run,
 )
+from tests.serving.exported import asked
 
 NON_INFERIOR = Promotion(required="non-inferior", margin=0.05)
 
@@ -50,7 +51,7 @@ def test_a_version_is_a_pyfunc_with_the_card_and_answers_as_the_model(
     assert (folder / "README.md").read_text().startswith("---\na: b\n---\n")
     loaded = mlflow.pyfunc.load_model(str(folder))
     texts = ["good fine day", "awful", "calm and plain"]
-    ours = Predictor.load(model, Hardware(use_cpu=True)).answer(texts)
+    ours = Predictor.load(model, Hardware(use_cpu=True)).answer(asked(texts))
     assert loaded.predict(pd.DataFrame({"text": texts})).to_dict("records") == ours
 
 

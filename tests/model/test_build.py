@@ -17,6 +17,8 @@ from transformers import PreTrainedTokenizerBase as Encoder
 from pipeline.data.store import Store, write
 from pipeline.errors import UserError
 from pipeline.model.check import check
+from pipeline.params import Tokenizer
+from pipeline.tasks.base import Collation
 from pipeline.tasks.text_classification import TextClassification
 from tests.conftest import TINY_BERT
 from tests.model.tiny import (
@@ -32,9 +34,9 @@ from tests.model.tiny import (
 
 def logits_of(model: PreTrainedModel, encoder: Encoder, texts: list[str], tmp_path: Path) -> torch.Tensor:
     """(texts, labels) logits by way of the token store and the task, as in training."""
-    rows = pa.table({"text": texts, "label": pa.array([0] * len(texts), pa.int32())})
-    write(tmp_path / "x.arrow", [TASK.encode(rows, encoder, 16)])
-    batch = TASK.collate(Store(tmp_path / "x.arrow").examples(range(len(texts))), encoder.pad_token_id)
+    rows = pa.table({"id": texts, "text": texts, "label": pa.array([0] * len(texts), pa.int32())})
+    write(tmp_path / "x.arrow", [TASK.encode(rows, encoder, Tokenizer(max_seq_length=16), False)])
+    batch = TASK.collate(Store(tmp_path / "x.arrow").examples(range(len(texts))), Collation(model.config, encoder))
     with torch.inference_mode():
         return model.eval()(**batch.inputs).logits
 

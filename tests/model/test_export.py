@@ -11,7 +11,8 @@ from transformers import (
 )
 
 from pipeline.model.export import export, load
-from pipeline.params import Data, Model, Params, Tokenizer
+from pipeline.params import Model, Params
+from pipeline.params import Tokenizer as Settings
 from tests.conftest import TINY_BERT
 from tests.model.tiny import (
     TASK,
@@ -23,11 +24,10 @@ from tests.model.tiny import (
 def test_the_export_is_a_plain_hugging_face_folder(folder: Path) -> None:
     params = Params(
         model=Model(config=TINY_BERT),
-        tokenizer=Tokenizer(vocab_size=300, max_seq_length=16),
-        data=Data(text_column_names=["one", "other"]),
+        tokenizer=Settings(vocab_size=300, max_seq_length=16),
     )
     model, encoder = built(params)
-    export(model, encoder, params, Path("models/best"))
+    export(model, encoder, TASK, params, Path("models/best"))
     loaded = AutoModelForSequenceClassification.from_pretrained("models/best")
     assert loaded.config.id2label == {0: "bad", 1: "good"}
     assert loaded.config.label2id == {"bad": 0, "good": 1}
@@ -35,7 +35,9 @@ def test_the_export_is_a_plain_hugging_face_folder(folder: Path) -> None:
     again = AutoTokenizer.from_pretrained("models/best")
     assert dict(again("a text", "a pair")) == dict(encoder("a text", "a pair"))
     card = json.loads(Path("models/best/reprise.json").read_text())
-    assert card == {"task": "text-classification", "text_columns": 2, "max_seq_length": 16}
+    assert card["task"] == "text-classification"
+    assert card["state"] == {"labels": ["bad", "good"], "inputs": ["text"]}
+    assert Settings(**card["tokenizer"]) == params.tokenizer
     assert sorted(path.name for path in Path("models").iterdir()) == ["best"]
     same = load(Path("models/best"), TASK)
     assert all(torch.equal(one, other) for one, other in zip(same.parameters(), model.parameters(), strict=True))
@@ -47,7 +49,7 @@ def test_the_export_has_the_same_bytes_wherever_it_is_made(
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     monkeypatch.chdir(elsewhere)
     params = from_scratch(TINY_BERT)
-    export(*built(params), params, Path("other"))
+    export(*built(params), TASK, params, Path("other"))
     assert {path.name: path.read_bytes() for path in exported.iterdir()} == {
         path.name: path.read_bytes() for path in Path("other").iterdir()
     }
@@ -66,9 +68,9 @@ def test_an_export_that_breaks_off_leaves_the_earlier_model(exported: Path, monk
     with monkeypatch.context() as patched:
         patched.setattr(type(encoder), "save_pretrained", full)
         with pytest.raises(OSError, match="No space"):
-            export(model, encoder, params, exported)
+            export(model, encoder, TASK, params, exported)
     assert {path.name: path.read_bytes() for path in exported.iterdir()} == before
     (exported.parent / "tiny.unfinished" / "stray.json").write_text("{}")
-    export(model, encoder, params, exported)
+    export(model, encoder, TASK, params, exported)
     assert {path.name for path in exported.iterdir()} == set(before)
     assert (exported / "model.safetensors").read_bytes() != before["model.safetensors"]

@@ -68,7 +68,7 @@ def refused(params: Params) -> str:
 def export_tiny(folder: Path) -> Path:
     """A tiny BERT as the train stage exports it."""
     params = from_scratch(TINY_BERT)
-    export(*built(params), params, folder / "data" / "models" / "tiny")
+    export(*built(params), TASK, params, folder / "data" / "models" / "tiny")
     return folder / "data" / "models" / "tiny"
 
 

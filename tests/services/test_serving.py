@@ -18,6 +18,7 @@ from pipeline.params import Hardware
 from pipeline.serving import package
 from pipeline.serving.predictor import Predictor
 from tests.conftest import texts_and_labels
+from tests.serving.exported import asked as rows_asked
 from tests.serving.exported import export_tiny_model
 
 pytestmark = pytest.mark.services
@@ -79,7 +80,7 @@ def asked(address: str, body: object) -> tuple[int, dict]:
 def test_it_answers_as_the_model_does(address: str, model: Path) -> None:
     status, answer = asked(address, {"dataframe_records": [{"text": text} for text in TEXTS]})
     assert status == 200
-    ours = Predictor.load(model, Hardware(use_cpu=True)).answer(TEXTS)
+    ours = Predictor.load(model, Hardware(use_cpu=True)).answer(rows_asked(TEXTS))
     for theirs, expected in zip(answer["predictions"], ours, strict=True):
         assert theirs["label"] == expected["label"]
         assert theirs["probability"] == pytest.approx(expected["probability"], abs=1e-6)

@@ -19,7 +19,7 @@ from pipeline.serving import batch
 from pipeline.serving.batch import Done, predict
 from pipeline.serving.predictor import Predictor
 from tests.conftest import REPOSITORY, texts_and_labels
-from tests.serving.exported import export_tiny_model
+from tests.serving.exported import asked, export_tiny_model
 
 CPU = Hardware(use_cpu=True)
 TEXTS = texts_and_labels(50, seed=9, labels=3)[0]
@@ -38,7 +38,7 @@ def predictor(model: Path) -> Predictor:
 
 @pytest.fixture(scope="module")
 def answers(predictor: Predictor) -> list[tuple[str, float]]:
-    return [(str(found["label"]), float(found["probability"])) for found in predictor.answer(TEXTS)]
+    return [(str(found["label"]), float(found["probability"])) for found in predictor.answer(asked(TEXTS))]
 
 
 def written(path: Path, texts: list[str] = TEXTS) -> Path:
@@ -132,9 +132,9 @@ def test_pairs_and_other_names_of_columns(tmp_path: Path) -> None:
     predictor = Predictor.load(double, CPU)
     (tmp_path / "in.csv").write_text("q,a\ngood,bad\n")
     predict(predictor, double, tmp_path / "in.csv", tmp_path / "out.csv", columns=["q", "a"])
-    (expected,) = predictor.answer(["good"], ["bad"])
+    (expected,) = predictor.answer(asked(["good"], ["bad"]))
     assert read(tmp_path / "out.csv")[0]["label"] == expected["label"]
-    with pytest.raises(UserError, match="pairs of texts: name two columns; there are 1"):
+    with pytest.raises(UserError, match="reads text, text_pair: name 2 columns, in that order; there are 1"):
         predict(predictor, double, tmp_path / "in.csv", tmp_path / "out.csv", columns=["q"])
 
 

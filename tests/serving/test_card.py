@@ -5,9 +5,11 @@ import pytest
 
 from pipeline import project
 from pipeline.errors import UserError
+from pipeline.params import Tokenizer
 from pipeline.serving import card
 
-GOOD = {"task": "text-classification", "text_columns": 2, "max_seq_length": 48}
+STATE = {"labels": ["bad", "good"], "inputs": ["text", "text_pair"]}
+GOOD = {"task": "text-classification", "state": STATE, "tokenizer": {"max_seq_length": 48}}
 
 
 def model_folder(folder: Path, text: str | None) -> Path:
@@ -20,7 +22,8 @@ def model_folder(folder: Path, text: str | None) -> Path:
 
 def test_reads_what_the_card_says(folder: Path):
     found = card.read(model_folder(folder / "mine", json.dumps(GOOD)))
-    assert found == card.Card(task="text-classification", max_seq_length=48, text_columns=2)
+    assert found == card.Card("text-classification", STATE, Tokenizer(max_seq_length=48))
+    assert found.columns == ("text", "text_pair")
 
 
 @pytest.mark.parametrize("path", [project.BEST_MODEL, project.BEST_MODEL.absolute])

@@ -22,7 +22,7 @@ from pipeline.params import Hardware
 from pipeline.serving import package
 from pipeline.serving.predictor import Predictor
 from tests.conftest import texts_and_labels
-from tests.serving.exported import export_tiny_model
+from tests.serving.exported import asked, export_tiny_model
 
 TEXTS = texts_and_labels(40, seed=9, labels=3)[0]
 
@@ -51,7 +51,7 @@ def loaded(packed: dict[int, Path]) -> dict[int, PyFuncModel]:
 def test_it_answers_as_the_model_does(models: dict[int, Path], loaded: dict[int, PyFuncModel], count: int) -> None:
     columns = [TEXTS, TEXTS[::-1]][:count]
     rows = pd.DataFrame(dict(zip(("text", "text_pair"), columns, strict=False)))
-    ours = Predictor.load(models[count], Hardware(use_cpu=True)).answer(*columns)
+    ours = Predictor.load(models[count], Hardware(use_cpu=True)).answer(asked(*columns))
     assert loaded[count].predict(rows).to_dict("records") == ours
 
 
@@ -126,7 +126,7 @@ def test_it_loads_where_there_is_no_project_with_what_it_requires(
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     answer, files = map(json.loads, done.stdout.splitlines())
-    (ours,) = Predictor.load(models[1], Hardware(use_cpu=True)).answer(["good fine day"])
+    (ours,) = Predictor.load(models[1], Hardware(use_cpu=True)).answer(asked(["good fine day"]))
     assert answer[0]["label"] == ours["label"]
     assert answer[0]["probability"] == pytest.approx(ours["probability"])
     assert all(Path(file).is_relative_to(packed[1]) for file in files), "the code is that of the version"

@@ -9,138 +9,194 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-import transformers
+from torch.nn.utils import parameters_to_vector
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline import project
 from pipeline.data.store import Store
 from pipeline.errors import UserError
-from pipeline.model.build import build
-from pipeline.params import Data, Params
-from pipeline.tasks import find, names
-from pipeline.tasks.base import Task
-
-
-@pytest.fixture(params=names())
-def task(request: pytest.FixtureRequest, tokenized: Path) -> Task:
-    return find(request.param).load(project.PREPARED)
-
-
-@pytest.fixture
-def model(task: Task, tiny_params: Params) -> "transformers.PreTrainedModel":
-    torch.manual_seed(0)
-    return build(tiny_params, task, transformers.AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")).eval()
+from pipeline.evaluation.predict import predict
+from pipeline.params import Data, Params, Train
+from pipeline.tasks import find
+from pipeline.tasks.base import Collation, Predictions, Task, rows_of
+from pipeline.world import World
+from tests.tasks.cases import Case
 
 
 def store(split: str = "validation") -> Store:
     return Store(project.TOKENIZED / f"{split}.arrow")
 
 
-def test_the_loss_is_what_the_hugging_face_model_computes(task: Task, model: "transformers.PreTrainedModel") -> None:
+def rows(split: str = "validation") -> pa.Table:
+    return pq.read_table(project.PREPARED / f"{split}.parquet")
+
+
+@pytest.fixture
+def predictions(task: Task, model: PreTrainedModel, collation: Collation, params: Params) -> Predictions:
+    world = World.start(params.hardware, "fp32")
+    return predict(model, task, store(), rows(), collation, world, 64, "predict")
+
+
+def test_the_loss_is_what_the_hugging_face_model_computes(
+    case: Case, task: Task, model: PreTrainedModel, collation: Collation
+) -> None:
+    if case.their_loss is None:
+        pytest.skip("Hugging Face's model has no loss of this kind; the task's own tests check it")
     for index in range(8):
         examples = store().examples([index])
-        batch = task.collate(examples, model.config.pad_token_id)
+        batch = task.collate(examples, collation)
         with torch.no_grad():
-            theirs = model(**batch.inputs, labels=batch.labels).loss
-            ours = task.loss(model(**batch.inputs).logits, batch.labels) / task.count_targets(examples)
+            theirs = case.their_loss(model, batch)
+            ours = task.loss(model(**batch.inputs), batch, plain(Train())) / task.count_targets(
+                examples, plain(Train())
+            )
         assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
 
 
-def test_padding_changes_no_prediction(task: Task, model: "transformers.PreTrainedModel") -> None:
+def plain(settings: Train) -> Train:
+    """Without what Hugging Face's models do not know."""
+    return settings.model_copy(update={"label_smoothing_factor": 0.0})
+
+
+def test_padding_changes_no_prediction(task: Task, model: PreTrainedModel, collation: Collation) -> None:
     some = np.arange(12)
-    together = task.collate(store().examples(some), model.config.pad_token_id)
     assert len(set(store().lengths[some])) > 1, "the batch is padded"
+    together = task.collate(store().examples(some), collation)
     with torch.no_grad():
-        joint = task.predict(model(**together.inputs).logits, together.labels)
+        joint = task.predict(model(**together.inputs), together)
         for index in some:
-            alone = task.collate(store().examples([index]), model.config.pad_token_id)
-            single = task.predict(model(**alone.inputs).logits, alone.labels)
+            alone = task.collate(store().examples([index]), collation)
+            single = task.predict(model(**alone.inputs), alone)
             for name, values in single.items():
-                torch.testing.assert_close(values[0], joint[name][index], atol=1e-5, rtol=1e-5)
+                torch.testing.assert_close(
+                    torch.as_tensor(values[0]), torch.as_tensor(joint[name][index]), atol=1e-5, rtol=1e-5
+                )
 
 
-def test_the_loss_is_a_sum_over_targets(task: Task, model: "transformers.PreTrainedModel") -> None:
-    examples = store().examples(np.arange(10))
-    batch = task.collate(examples, model.config.pad_token_id)
-    with torch.no_grad():
-        logits = model(**batch.inputs).logits
-        for smoothing in (0.0, 0.1):
-            parts = sum(task.loss(logits[[i]], batch.labels[[i]], smoothing).item() for i in range(10))
-            assert task.loss(logits, batch.labels, smoothing).item() == pytest.approx(parts, rel=1e-5)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_gradient_does_not_depend_on_how_a_step_is_cut(
+    task: Task, model: PreTrainedModel, collation: Collation, smoothing: float
+) -> None:
+    settings = Train(label_smoothing_factor=smoothing)
+    step = np.arange(16)
+    targets = task.count_targets(store("train").examples(step), settings)
+    gradients, losses = [], []
+    for parts in ([step], np.split(step, 4), np.split(step, [1, 4, 9])):
+        model.zero_grad()
+        whole = 0.0
+        for part in parts:
+            batch = task.collate(store("train").examples(part), collation)
+            loss = task.loss(model(**batch.inputs), batch, settings) / targets
+            loss.backward()
+            whole += loss.item()
+        gradients.append(parameters_to_vector([p.grad for p in model.parameters() if p.grad is not None]))
+        losses.append(whole)
+    assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-5)
+    for gradient in gradients[1:]:
+        assert (gradient - gradients[0]).norm() <= 1e-5 * gradients[0].norm() + 1e-7, "but for rounding"
 
 
-def test_predictions_have_the_columns_that_the_report_reads(task: Task, model: "transformers.PreTrainedModel") -> None:
-    batch = task.collate(store().examples(np.arange(10)), model.config.pad_token_id)
-    with torch.no_grad():
-        logits = model(**batch.inputs).logits
-        columns = {name: values.numpy() for name, values in task.predict(logits, batch.labels).items()}
-    assert {"target", "prediction", "score", "loss"} <= set(columns)
-    assert all(len(values) == 10 for values in columns.values())
-    scores = task.scores(columns)
+def test_random_choices_hang_on_seed_epoch_and_example_alone(task: Task, collation: Collation) -> None:
+    together = task.collate(store("train").examples([5, 7]), collation)
+    alone = [task.collate(store("train").examples([index]), collation) for index in (5, 7)]
+    longest = max(range(2), key=lambda place: store("train").lengths[[5, 7][place]])
+    for name, values in alone[longest].inputs.items():
+        assert torch.equal(values[0], together.inputs[name][longest])
+
+
+def test_predictions_give_every_score(task: Task, predictions: Predictions) -> None:
+    assert rows_of(predictions) == len(rows())
+    assert all(len(values) == len(rows()) for values in predictions.values())
+    scores = task.scores(predictions)
     assert tuple(scores) == (*task.score_names, "loss")
-    answers = task.answers(logits)
-    assert len(answers) == 10
+    assert all(np.isfinite(value) for value in scores.values())
+    some = task.scores({name: values[:5] for name, values in predictions.items()})
+    assert tuple(some) == tuple(scores), "any rows can be scored on their own"
+    right = task.right(predictions)
+    if task.share_of_rows is not None:
+        assert right is not None
+        assert scores[task.share_of_rows] == pytest.approx(right.mean())
+
+
+def test_predictions_come_back_from_a_table(task: Task, predictions: Predictions, tmp_path: Path) -> None:
+    pq.write_table(pa.table(task.columns(predictions)), tmp_path / "x.parquet")
+    again = task.from_columns(pq.read_table(tmp_path / "x.parquet"))
+    assert set(again) == set(predictions)
+    assert task.scores(again) == task.scores(predictions)
+
+
+def test_predictions_do_not_depend_on_the_micro_batches(
+    task: Task, model: PreTrainedModel, collation: Collation, params: Params, predictions: Predictions
+) -> None:
+    world = World.start(params.hardware, "fp32")
+    other = predict(model, task, store(), rows(), collation, world, 1024, "predict")
+    np.testing.assert_allclose(other["loss"], predictions["loss"], rtol=1e-4)
+
+
+def test_baselines_answer_every_row(task: Task) -> None:
+    train, test = rows("train"), rows("test")
+    found = task.baselines(train, test)
+    assert found
+    for predicted in found.values():
+        assert rows_of(predicted) == len(test)
+        assert set(task.scores(predicted)) <= {*task.score_names, "loss"}
+        assert task.score_names[0] in task.scores(predicted)
+
+
+def test_encoding_counts_what_it_keeps(task: Task, tokenizer: PreTrainedTokenizerBase, params: Params) -> None:
+    for split in ("train", "test"):
+        examples = task.encode(rows(split), tokenizer, params.tokenizer, split == "train")
+        assert (examples["length"].to_numpy() <= examples["full_length"].to_numpy()).all()
+        places = examples["row"].to_numpy() if "row" in examples.column_names else np.arange(len(examples))
+        assert (np.diff(places) >= 0).all(), "examples are in the order of their rows"
+        if split == "test":
+            assert set(places) == set(range(len(rows(split)))), "every row that is judged has an example"
+
+
+def test_what_is_asked_is_answered(
+    task: Task, model: PreTrainedModel, collation: Collation, params: Params, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    asked = rows("test").select(["id", *task.inputs]).slice(0, 5)
+    with_target = task.unanswered(asked)
+    encoded = Store(task.encode(with_target, tokenizer, params.tokenizer, False))
+    world = World.start(params.hardware, "fp32")
+    found = predict(model, task, encoded, with_target, collation, world, 64, "answer")
+    answers = task.answers(found, asked)
+    assert len(answers) == 5
     assert json.dumps(answers)
 
 
-def test_perfect_predictions_score_best(task: Task, model: "transformers.PreTrainedModel") -> None:
-    batch = task.collate(store().examples(np.arange(50)), model.config.pad_token_id)
-    with torch.no_grad():
-        columns = {k: v.numpy() for k, v in task.predict(model(**batch.inputs).logits, batch.labels).items()}
-    perfect = task.scores(columns | {"prediction": columns["target"]})
-    assert [perfect[name] for name in task.score_names] == [1.0] * len(task.score_names)
-
-
-def test_baselines_answer_every_row_in_order(task: Task) -> None:
-    train, test = (pq.read_table(project.PREPARED / f"{split}.parquet") for split in ("train", "test"))
-    found = task.baselines(train, test)
-    assert len(found) >= 2
-    for predictions in found.values():
-        assert np.array_equal(predictions["target"], test["label"].to_numpy())
-        assert set(task.scores(predictions)) == {*task.score_names, "loss"}
-    first, *_, strongest = found.values()
-    assert task.scores(strongest)[task.score_names[0]] > task.scores(first)[task.score_names[0]]
-
-
-def test_encoding_keeps_order_and_counts_what_it_cuts(task: Task, tiny_params: Params) -> None:
-    rows = pq.read_table(project.PREPARED / "train.parquet")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
-    whole, cut = task.encode(rows, tokenizer, 1000), task.encode(rows, tokenizer, 8)
-    lengths = np.array([len(ids) for ids in whole["input_ids"].to_pylist()])
-    assert np.array_equal(whole["length"].to_numpy(), lengths)
-    assert np.array_equal(cut["full_length"].to_numpy(), lengths)
-    assert np.array_equal(cut["length"].to_numpy(), np.minimum(lengths, 8))
-    for text_ids, cut_ids, full in zip(whole["input_ids"], cut["input_ids"], lengths, strict=True):
-        if full <= 8:
-            assert text_ids == cut_ids
-
-
 def test_a_saved_task_loads_as_it_was(task: Task, tmp_path: Path) -> None:
-    odd = replace(task, labels=('"quoted"', "naïve ☃", "a\nb"))
+    odd = replace(task, labels=('"quoted"', "naïve ☃", "a\nb")) if task.labels else task
     odd.save(tmp_path)
     assert type(task).load(tmp_path) == odd
 
 
-def test_texts_without_words_leave_a_baseline_out(task: Task) -> None:
-    rows = pq.read_table(project.PREPARED / "train.parquet")
-    signs = rows.set_column(1, "text", [["☃"] * len(rows)])
-    assert 1 <= len(task.baselines(signs, signs)) < len(task.baselines(rows, rows))
-
-
-def test_a_label_that_decontamination_empties_is_an_error(folder: Path) -> None:
-    def table(split: str, texts: list[str], labels: list[str]) -> pa.Table:
-        return pa.table({"id": [f"{split}#{n}" for n in range(len(texts))], "text": texts, "label": labels})
-
-    splits = {
-        "train": table("train", ["one", "two", "three"], ["a", "a", "b"]),
-        "validation": table("validation", ["four"], ["a"]),
-        "test": table("test", ["THREE"], ["b"]),
-    }
-    with pytest.raises(UserError, match="training rows of the label 'b' stand in validation or test"):
-        find("text-classification").prepare(splits, Data())
-    _, before, after = find("text-classification").prepare(splits, Data(decontaminate_train=False))
-    assert before is after
+def test_a_missing_column_names_the_nearest(case: Case) -> None:
+    kind = find(case.task)
+    table = case.tables()["train"]
+    ids = pa.array([f"x.csv:{row}" for row in range(len(table))])
+    first, *_ = kind.layout(table.column_names, Data()).columns
+    wrong = table.rename_columns([f"{name}x" if name == first else name for name in table.column_names])
+    with pytest.raises(UserError, match=rf"Did you mean '{first}x'"):
+        kind.check_columns(wrong.append_column("id", ids), Data(text_column_names=[first]))
 
 
 def test_an_unknown_task_names_the_nearest() -> None:
     with pytest.raises(UserError, match="Did you mean 'text-classification'"):
         find("text-clasification")
+
+
+def test_a_task_of_ones_own_is_found_by_its_dotted_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "mine_of_this_test"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    own = "from pipeline.tasks.text_classification import TextClassification\n\nTASK = TextClassification\n"
+    (package / "intent.py").write_text(own)
+    (package / "none.py").write_text("TASK = 5\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert issubclass(find("mine_of_this_test.intent"), Task)
+    with pytest.raises(UserError, match="names no task: set TASK"):
+        find("mine_of_this_test.none")
+    with pytest.raises(UserError, match="cannot be imported"):
+        find("mine_of_this_test.gone")

@@ -25,7 +25,7 @@ from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
 from pipeline.params import Hardware, Model, Params
 from pipeline.tasks import find
-from pipeline.tasks.base import Batch, Task
+from pipeline.tasks.base import Batch, Collation, Task
 from pipeline.training import checkpoint
 from pipeline.training.arrange import arrange, place
 from pipeline.training.learner import Learner
@@ -92,8 +92,8 @@ def whole(model: torch.nn.Module) -> torch.Tensor:
 def with_memory(collate: Any, tokens: int) -> Any:
     """`Task.collate` on a device without memory for larger micro-batches."""
 
-    def collating(self: Task, examples: Any, pad: int) -> Batch:
-        batch: Batch = collate(self, examples, pad)
+    def collating(self: Task, examples: Any, collation: Collation) -> Batch:
+        batch: Batch = collate(self, examples, collation)
         if batch.inputs["input_ids"].numel() > tokens:
             raise torch.OutOfMemoryError(f"no memory for {batch.inputs['input_ids'].shape}")
         return batch
@@ -119,9 +119,10 @@ def gradients(params: Params, kinds: list[str], parts: list[int]) -> dict[str, t
             indices = plan.indices(0)
             budget = next(b for b in budgets if len(parallel.cut(store.lengths, indices, b)) == count)
             learner = Learner(model, adamw(model, params.train), torch.amp.GradScaler("cpu", enabled=False))
+            collation = Collation(model.config, tokenizer, params.train.seed)
             held: list[torch.Tensor] = []
             learner.optimizer.register_step_pre_hook(lambda *_, model=model, held=held: held.append(whole(model)))
-            next(steps(learner, parallel, task, store, plan, params.train, budget, 0, 39))
+            next(steps(learner, parallel, task, store, plan, params.train, collation, budget, 0, 39))
             (found[f"{kind} x{count}"],) = held
     return found
 

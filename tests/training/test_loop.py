@@ -12,6 +12,7 @@ from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
 from pipeline.model.build import build
 from pipeline.params import Params
+from pipeline.tasks.base import Collation
 from pipeline.tasks.text_classification import TextClassification
 from pipeline.training.arrange import arrange
 from pipeline.training.learner import Learner
@@ -27,14 +28,19 @@ def learner_of(params: Params) -> Learner:
     return Learner(model, adamw(model, params.train), torch.amp.GradScaler("cpu", enabled=False))
 
 
+def collation_of(params: Params, learner: Learner) -> Collation:
+    tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
+    return Collation(learner.model.config, tokenizer, params.train.seed)
+
+
 def run(params: Params, learner: Learner, done: int, total: int, stop: int | None = None) -> list:
     task, store = TextClassification.load(project.PREPARED), Store(project.TOKENIZED / "train.arrow")
     plan = BatchPlan(len(store), params.train.global_batch_size, params.train.seed)
     world = World.start(params.hardware, params.train.precision)
     parallel = arrange(learner.model, world, params.hardware, lambda: False)
     taken = []
-    tokens = params.hardware.forward_tokens
-    for step in steps(learner, parallel, task, store, plan, params.train, tokens, done, total):
+    tokens, collation = params.hardware.forward_tokens, collation_of(params, learner)
+    for step in steps(learner, parallel, task, store, plan, params.train, collation, tokens, done, total):
         taken.append(step)
         if step.number == stop:
             break
@@ -74,7 +80,7 @@ def test_gradient_is_that_of_the_hugging_face_loss_over_the_whole_batch(tokenize
     indices = BatchPlan(len(store), 16, params.train.seed).indices(0)
     total = torch.zeros(())
     for index in indices:
-        batch = TextClassification(("bad", "good")).collate(store.examples([index]), 0)
+        batch = TextClassification(("bad", "good")).collate(store.examples([index]), collation_of(params, theirs))
         total = total + theirs.model(**batch.inputs, labels=batch.labels).loss
     (total / len(indices)).backward()
     gradient = torch.cat([parameter.grad.flatten() for parameter in theirs.model.parameters()])

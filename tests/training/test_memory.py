@@ -22,7 +22,7 @@ from pipeline.training.worker import AGAIN
 from pipeline.world import World
 from tests.training.ranks import ends, start, with_memory
 from tests.training.ranks import run as run_ranks
-from tests.training.test_loop import learner_of
+from tests.training.test_loop import collation_of, learner_of
 from tests.training.test_train import changed, run
 
 LARGER = {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 512}
@@ -88,12 +88,14 @@ def test_a_rehearsal_changes_nothing(tokenized: Path, tiny_params: Params) -> No
     task, store = TextClassification.load(project.PREPARED), Store(project.TOKENIZED / "train.arrow")
     world = World.start(tiny_params.hardware, "fp32")
     parallel = arrange(learner.model, world, tiny_params.hardware, lambda: False)
-    rehearse(learner, parallel, task, store, tiny_params, np.arange(8))
+    collation = collation_of(tiny_params, learner)
+    rehearse(learner, parallel, task, store, tiny_params, collation, np.arange(8))
     weights = zip(learner.model.parameters(), untouched.model.parameters(), strict=True)
     assert all(torch.equal(one, other) and one.grad is None for one, other in weights)
     for state in learner.optimizer.state.values():
         assert not state["step"].any() and not state["exp_avg"].any() and not state["exp_avg_sq"].any()
-    assert fitting_tokens(learner, parallel, task, store, with_hardware(tiny_params, micro_batch_tokens="auto")) == 1024
+    asked = with_hardware(tiny_params, micro_batch_tokens="auto")
+    assert fitting_tokens(learner, parallel, task, store, asked, collation) == 1024
 
 
 def test_moments_that_were_being_made_when_memory_ran_out_are_made_again(tokenized: Path, tiny_params: Params) -> None:
