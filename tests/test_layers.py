@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 # or stages/. Each may import itself and what stands below it.
 BASE = {"errors", "project", "digest", "environment", "progress"}
 BASE |= {"json_file", "yaml_file", "params", "params_file", "dag", "scores", "views"}
-ORDER = ["base", "data", "tasks", "model", "world", "evaluation", "training"]
+ORDER = ["base", "data", "metrics", "tasks", "model", "world", "evaluation", "training"]
 # Those beside the order, and what they may know.
 BESIDE = {
     "tracking": {"base"},
