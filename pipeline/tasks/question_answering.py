@@ -182,7 +182,8 @@ class QuestionAnswering(Task):
 
     def scores(self, predictions: Predictions) -> dict[str, float]:
         shares = {name: float(predictions[name].mean()) for name in self.score_names}
-        return {**shares, "loss": mean_loss(predictions)}
+        # Baselines have no loss: what they say of tokens is nothing.
+        return shares | ({"loss": mean_loss(predictions)} if "loss" in predictions else {})
 
     def right(self, predictions: Predictions) -> np.ndarray | None:
         found: np.ndarray = predictions["exact_match"] == 1
