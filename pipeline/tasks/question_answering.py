@@ -199,8 +199,7 @@ class QuestionAnswering(Task):
         ]
         said = {"no answer": [NOWHERE] * len(evaluation)} if self.unanswerable else {}
         said |= {"first sentence": first, "sentence with most words of the question": nearest}
-        unknown = {"loss": np.full(len(evaluation), np.nan)}  # they are sure of nothing, and so have no loss
-        return {name: _judged(evaluation, [[(span, 1.0)] for span in spans]) | unknown for name, spans in said.items()}
+        return {name: _judged(evaluation, [[(span, 1.0)] for span in spans]) for name, spans in said.items()}
 
     def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
         wrong = np.flatnonzero(predictions["exact_match"] == 0)
