@@ -38,7 +38,7 @@ class OfType(NamedTuple):
 def entities(tags: Tags) -> list[Entity]:
     """The entities of a row, in its order."""
     # Seconds of imports, which the stages that have no use for them shall not wait for. Likewise below.
-    from seqeval.metrics.sequence_labeling import get_entities  # type: ignore[import-untyped]
+    from seqeval.metrics.sequence_labeling import get_entities
 
     return [Entity(*found) for found in get_entities(list(tags))]
 
@@ -63,7 +63,7 @@ def precision_recall_f1(right: int, predicted: int, actual: int) -> tuple[float,
 
 def by_type(actual: Sequence[Tags], predicted: Sequence[Tags]) -> list[OfType]:
     """The scores of every type, the most frequent first."""
-    from seqeval.metrics import classification_report  # type: ignore[import-untyped]
+    from seqeval.metrics import classification_report
 
     report = classification_report(
         [list(tags) for tags in actual], [list(tags) for tags in predicted], output_dict=True, zero_division=0
