@@ -16,8 +16,8 @@ ORDER = ["base", "data", "metrics", "tasks", "model", "world", "evaluation", "tr
 # Those beside the order, and what they may know.
 BESIDE = {
     "tracking": {"base"},
-    "serving": {"base", "data", "tasks", "model", "world", "evaluation", "tracking"},
-    "lifecycle": {"base", "data", "tasks", "model", "world", "evaluation", "tracking", "serving"},
+    "serving": {"base", "data", "metrics", "tasks", "model", "world", "evaluation", "tracking"},
+    "lifecycle": {"base", "data", "metrics", "tasks", "model", "world", "evaluation", "tracking", "serving"},
     "cli": {*ORDER, "tracking", "serving", "lifecycle"},
     "stages": {*ORDER, "tracking", "serving"},
 }

@@ -18,7 +18,9 @@ from transformers import AutoTokenizer
 from pipeline import digest, json_file, project
 from pipeline.data.store import Store
 from pipeline.evaluation import data_figures, examples, figures, matrix, model_card, report, slices
+from pipeline.evaluation.diagonal import diagonal
 from pipeline.evaluation.examples import Examples, keys_of
+from pipeline.evaluation.generate import generate
 from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.mistakes import confident_mistakes, confused_pairs, confusion_matrix
 from pipeline.evaluation.predict import predict
@@ -26,16 +28,18 @@ from pipeline.evaluation.report import Findings
 from pipeline.evaluation.statistics import Resampled, intervals, resample, versus
 from pipeline.evaluation.verdict import compared, strongest
 from pipeline.model.export import load
-from pipeline.params import Evaluate, Params
+from pipeline.params import Evaluate, Params, Train
 from pipeline.progress import bar
 from pipeline.scores import is_share
 from pipeline.tasks import find
 from pipeline.tasks.base import Collation, Predictions, Task, rows_of
+from pipeline.views import Diagonal
 from pipeline.world import World
 
 # The same resamples for every experiment, so that no seed of the training moves an interval.
 _SEED = 0
 _MOST_PAIRS = 15
+_JUDGED = ("test", "validation")
 _LINEAGE = (project.PREPARED, project.TOKENIZED, project.BEST_MODEL)
 
 
@@ -49,15 +53,33 @@ def evaluate(params: Params, world: World) -> Findings:
     model = load(project.BEST_MODEL, task).to(world.device)  # type: ignore[arg-type]
     rows = {split: pq.read_table(project.PREPARED / f"{split}.parquet") for split in project.SPLITS}
     stores = {split: Store(project.TOKENIZED / f"{split}.arrow") for split in project.SPLITS}
-    tokens = params.hardware.forward_tokens
+    tokens, encoding = params.hardware.forward_tokens, task.settled(params.tokenizer)
     collation = Collation(model.config, AutoTokenizer.from_pretrained(project.BEST_MODEL))
     predictions = {
         split: predict(model, task, stores[split], rows[split], collation, world, tokens, f"evaluate {split}")
-        for split in ("test", "validation")
+        for split in _JUDGED
     }
+    written = {
+        split: generate(
+            model,
+            task,
+            rows[split],
+            collation,
+            world,
+            encoding,
+            params.evaluate,
+            tokens,
+            f"write {split}",
+            most,
+        )
+        for split, most in _texts_wanted(task, params.evaluate).items()
+    }
+    if task.generates == "all":
+        predictions = {split: task.with_texts(found, written[split]) for split, found in predictions.items()}
     # Sparse solvers gain nothing from more threads (four took 20 times as long), and their last digits depend on them.
     with threadpool_limits(1):
         baselines = task.baselines(rows["train"], rows["test"])
+        baselines |= task.baselines_on_tokens(stores["train"], stores["test"], rows["test"], collation)
     metrics = judge(task, predictions, baselines, params.evaluate)
     answered = {
         split: _examples(task, split, rows[split], stores[split], predictions[split], params) for split in predictions
@@ -65,6 +87,8 @@ def evaluate(params: Params, world: World) -> Findings:
     metrics["slices"] = slices.scored(answered["test"], params.evaluate)
     training = _read_json(project.TRAIN_METRICS)
     is_one_label = _is_one_label(task, rows["test"])
+    views = task.views(written.get("test", rows["test"]), predictions["test"], params.evaluate.n_mistakes)
+    minimised = _minimised(task, params.train)
     findings = Findings(
         params=params,
         metrics=metrics,
@@ -77,14 +101,16 @@ def evaluate(params: Params, world: World) -> Findings:
         else None,
         drawings=[
             *_drawn_scores(metrics),
-            *_drawn_curves(training["best_step"], params.train.label_smoothing_factor),
+            *_drawn_curves(training["best_step"], minimised),
             *(_drawn_confusions(predictions["test"], task.labels) if is_one_label else ()),
-            *_drawn_data(rows, stores, task.labels if is_one_label else (), params.tokenizer.max_seq_length),
+            *(diagonal(view) for view in views if isinstance(view, Diagonal)),
+            *_drawn_data(rows, stores, task.labels if is_one_label else (), task.most_tokens(params.tokenizer)),
         ],
-        views=task.views(rows["test"], predictions["test"], params.evaluate.n_mistakes),
+        views=views,
         columns=task.inputs,
         digests={path.as_posix(): digest.of_folder(path) for path in _LINEAGE},
         device=world.describe(),
+        minimised=minimised,
     )
     for split, found in answered.items():
         examples.write(project.EXAMPLES / f"{split}.parquet", params.task, found)
@@ -139,6 +165,16 @@ def judge(
     }
 
 
+def _texts_wanted(task: Task, settings: Evaluate) -> dict[str, int | None]:
+    """By split, to how many rows the model writes texts; None: to all."""
+    wanted: dict[str, dict[str, int | None]] = {
+        "none": {},
+        "few": {"test": settings.n_mistakes},
+        "all": dict.fromkeys(_JUDGED),
+    }
+    return wanted[task.generates]
+
+
 def _examples(
     task: Task, split: str, rows: pa.Table, store: Store, predictions: Predictions, params: Params
 ) -> Examples:
@@ -155,6 +191,13 @@ def _is_one_label(task: Task, rows: pa.Table) -> bool:
     return bool(task.labels) and "label" in rows.column_names and pa.types.is_integer(rows["label"].type)
 
 
+def _minimised(task: Task, settings: Train) -> str:
+    """What the loss of the training was taken with, and that of the evaluations was not."""
+    smoothed = "smoothed labels" if settings.label_smoothing_factor and task.smooths_labels else ""
+    weighted = "weighted labels" if settings.class_weights else ""
+    return " and ".join(filter(None, (smoothed, weighted)))
+
+
 def _drawn_scores(metrics: Mapping[str, Any]) -> list[Drawing]:
     """Of the scores that are shares; others have no common axis."""
     if not any(map(is_share, metrics["test"])):
@@ -165,7 +208,7 @@ def _drawn_scores(metrics: Mapping[str, Any]) -> list[Drawing]:
     return drawings
 
 
-def _drawn_curves(best_step: int, label_smoothing_factor: float) -> list[Drawing]:
+def _drawn_curves(best_step: int, minimised: str) -> list[Drawing]:
     curves = {}
     for split, path in (("train", project.TRAIN_CURVE), ("validation", project.VALIDATION_CURVE)):
         with path.open(encoding="utf-8", newline="") as file:
@@ -174,7 +217,7 @@ def _drawn_curves(best_step: int, label_smoothing_factor: float) -> list[Drawing
         for name in points[0]:
             if name != "step":
                 curves[split, name] = (steps, [float(point[name]) for point in points])
-    drawings = [figures.loss_curve(curves, best_step, label_smoothing_factor)]
+    drawings = [figures.loss_curve(curves, best_step, minimised)]
     if any(is_share(name) for split, name in curves if split == "validation"):
         drawings.append(figures.score_curves(curves, best_step))
     return drawings
@@ -187,10 +230,10 @@ def _drawn_confusions(predictions: Predictions, labels: Sequence[str]) -> list[D
 
 
 def _drawn_data(
-    rows: Mapping[str, pa.Table], stores: Mapping[str, Store], labels: Sequence[str], max_seq_length: int
+    rows: Mapping[str, pa.Table], stores: Mapping[str, Store], labels: Sequence[str], most_tokens: int
 ) -> list[Drawing]:
     tokens = np.concatenate([store.full_lengths for store in stores.values()])
-    lengths = data_figures.lengths(tokens, max_seq_length)
+    lengths = data_figures.lengths(tokens, most_tokens)
     if not labels:
         return [lengths]
     counts = {split: np.bincount(table["label"].to_numpy(), minlength=len(labels)) for split, table in rows.items()}

@@ -1,1 +1,1 @@
-"""Scores by the field's libraries, as numbers a row that any subset of rows can be scored from."""
+"""Scores as functions of arrays, one entry a row: several tasks share them, and a bootstrap calls them very often."""

@@ -7,6 +7,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from pipeline.errors import UserError, did_you_mean
 from pipeline.model.origin import located, reason, refusal
@@ -95,11 +96,24 @@ def _from_scratch(values: dict[str, Any]) -> PreTrainedConfig:
     except (StrictDataclassError, ValueError, TypeError) as error:
         raise UserError(f"params.yaml: model.config does not make a {kind} model: {reason(error)}") from error
     size, heads = (getattr(config, name, None) for name in ("hidden_size", "num_attention_heads"))
-    # Some models find this out only when they run. Those that name the size of a head need no such multiple.
+    # Some models find these two out only when they run. Those that name the size of a head need no such multiple.
     own_size = any(hasattr(config, name) for name in ("head_dim", "d_head", "attention_head_size"))
     if isinstance(size, int) and heads and size % heads and not own_size:
         raise UserError(f"params.yaml: model.config: hidden_size {size} is no multiple of num_attention_heads {heads}.")
+    groups = getattr(config, "num_key_value_heads", None)
+    if heads and groups and heads % groups:
+        raise UserError(
+            f"params.yaml: model.config: num_attention_heads {heads} is no multiple of num_key_value_heads {groups}."
+        )
     return config
+
+
+def is_decoder(config: PreTrainedConfig) -> bool:
+    """Whether each token sees those before it alone, as in GPT-2; BERT is one where its configuration says so."""
+    if config.is_encoder_decoder or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return False
+    told = getattr(config, "is_decoder", False) or getattr(config, "causal", False)  # the latter in XLM
+    return bool(told) or config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
 def positions(config: PreTrainedConfig) -> int | None:

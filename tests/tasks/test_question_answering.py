@@ -16,7 +16,7 @@ from pipeline.params import Data, Tokenizer
 from pipeline.tasks.base import Collation, Predictions
 from pipeline.tasks.question_answering import QuestionAnswering
 
-SETTINGS = Tokenizer(vocab_size=330, max_seq_length=64)
+SETTINGS = Tokenizer(vocab_size=330, max_seq_length=64, over_length="truncate")
 WINDOWS = Tokenizer(vocab_size=330, max_seq_length=20, over_length="window", doc_stride=5)
 TASK = QuestionAnswering(unanswerable=True, longest_answer=12)
 SOME = ["axis", "int,", "naïve", "the", "0.5", "shape", "☃☃", "of", "array."]

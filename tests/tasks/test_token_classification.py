@@ -17,7 +17,7 @@ from pipeline.params import Data, Tokenizer
 from pipeline.tasks.base import Batch, Predictions
 from pipeline.tasks.token_classification import TokenClassification
 
-SETTINGS = Tokenizer(vocab_size=320, max_seq_length=64)
+SETTINGS = Tokenizer(vocab_size=320, max_seq_length=64, over_length="truncate")
 WINDOWS = Tokenizer(vocab_size=320, max_seq_length=12, over_length="window", doc_stride=4)
 TASK = TokenClassification(("O", "B-LOC", "I-LOC", "B-PER", "I-PER"))
 SOME = ["Anna", "met", "naïve", "Bob-Eve", "in", "New", "York", "☃☃", ",", "U.N."]
