@@ -65,7 +65,7 @@ def audit(
         before: prepared rows by split, before `decontaminate`.
         after: the rows that are used.
         labels: the names of the rows' labels, a row's `label` being a place in this list, or a list of them; empty if
-            rows have none. Not counted where they have no column `label`.
+            rows have none. Not counted where rows have no column `label`.
 
     Returns:
         `splits`: by split `rows`, `removed`, `empty_texts`, `exact_duplicates` and `normalised_duplicates` (rows that
