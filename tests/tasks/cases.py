@@ -201,6 +201,7 @@ def loss_with_positions(model: Any, batch: Batch) -> torch.Tensor:
 
 
 CASES = [
+    Case("text-classification", classified),
     Case("causal-lm", texts, {"model": Model(config=TINY_LLAMA)}, their_loss=shifted_loss),
     Case(
         "causal-lm",
@@ -213,10 +214,13 @@ CASES = [
     Case(
         "sft",
         chats,
-        {"model": Model(config=TINY_LLAMA), "tokenizer": Tokenizer(vocab_size=400, max_seq_length=48)},
+        {
+            "model": Model(config=TINY_LLAMA),
+            "tokenizer": Tokenizer(vocab_size=400, max_seq_length=48),
+            "evaluate": Evaluate(max_new_tokens=8),
+        },
         their_loss=shifted_loss,
     ),
-    Case("text-classification", classified),
     Case("text-classification", pairs, {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=32)}, what="of pairs"),
     Case(
         "text-classification",
