@@ -65,7 +65,7 @@ def audit(
         before: prepared rows by split, before `decontaminate`.
         after: the rows that are used.
         labels: the names of the rows' labels, a row's `label` being a place in this list, or a list of them; empty if
-            rows have none.
+            rows have none. Not counted where rows have no column `label`.
 
     Returns:
         `splits`: by split `rows`, `removed`, `empty_texts`, `exact_duplicates` and `normalised_duplicates` (rows that
@@ -75,6 +75,8 @@ def audit(
         `conflicting`: `texts` that stand with different labels, and the `rows` that have them;
         `warnings`: sentences for people.
     """
+    if not all("label" in table.column_names for table in after.values()):
+        labels = ()  # they are those of something smaller than a row
     views_before = {split: _view(table, texts_of) for split, table in before.items()}
     views = {
         split: views_before[split] if table is before[split] else _view(table, texts_of)

@@ -215,6 +215,10 @@ class Task(ABC):
         """What the model reads of each row: rows with the same texts are the same question."""
         return list(zip(*(rows[name].to_pylist() for name in self.inputs), strict=True))
 
+    def groups(self, rows: pa.Table) -> Sequence[tuple[str, ...]]:
+        """What keeps rows together where splits are cut: those with the same texts fall into the same split."""
+        return self.texts(rows)
+
     def strata(self, rows: pa.Table) -> Sequence[Hashable]:
         """The group of each row; a split that is cut off has its share of every group."""
         return rows["label"].to_pylist() if self.labels and "label" in rows.column_names else [None] * len(rows)
@@ -230,7 +234,7 @@ class Task(ABC):
         """
         task = cls.fit(tables, data)
         rows = {split: with_source(task.rows(table, data), source_of(table)) for split, table in tables.items()}
-        cut = splits.cut(rows, task.texts, task.strata, data)
+        cut = splits.cut(rows, task.groups, task.strata, data)
         before = {split: table.replace_schema_metadata(None) for split, table in cut.items()}
         after = decontaminate(before, task.texts) if data.decontaminate_train else before
         if task.labels and "label" in after["train"].column_names:
