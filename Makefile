@@ -18,7 +18,7 @@ endif
 # DVC starts each stage as `python -m ...`, with the python that comes first on PATH.
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help run test test-services test-faults ui lint format schema constraints clean
+.PHONY: help run test test-all test-services test-faults ui lint format schema constraints clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ run: $(VENV)  ## install, run what changed (dvc repro), show the scores
 
 test: $(VENV)  ## install, run the whole test suite
 	@$(IN_VENV) .venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(TEST_ARGS)
+
+test-all: $(VENV)  ## the same, and the wide matrices of what it tests one case of
+	@$(IN_VENV) .venv/bin/python -m pytest -m 'not slow and not services' -n $(JOBS) --dist worksteal $(TEST_ARGS)
 
 test-services: $(VENV)  ## install and start PostgreSQL, an S3 store and MLflow, and test on them
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \

@@ -40,6 +40,14 @@ def _list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _files(value: object) -> object:
+    # Said here, because a union explains itself once for each of its types.
+    names = [value] if isinstance(value, str) else value if isinstance(value, list) and len(value) > 1 else [None]
+    if value is not None and not all(isinstance(name, str) for name in names):
+        raise PydanticCustomError("files", "the name of a file, or a list of two or more names")
+    return value
+
+
 def _steps(value: float) -> float:
     if value >= 1 and not value.is_integer():
         raise PydanticCustomError("steps", "a whole number of steps, or below 1 a fraction of all steps")
@@ -57,6 +65,7 @@ def _json(value: object) -> object:
 
 Number = Annotated[float, BeforeValidator(_number)]
 Names = Annotated[list[str], BeforeValidator(_list)]
+Files = Annotated[str | Annotated[list[str], Field(min_length=2)] | None, BeforeValidator(_files)]
 JsonValue = Annotated[Any, AfterValidator(_json)]
 
 
@@ -73,14 +82,23 @@ class Data(Section):
         "docstrings",
         description="docstrings (built in), or a dataset of the Hugging Face hub; null when train_file is set",
     )
-    dataset_config_name: str | None = Field(None, description="the configuration of a hub dataset")
-    revision: str | None = Field(None, description="the commit or tag of a hub dataset; set it to be reproducible")
-    train_file: str | None = Field(
-        None,
-        description="a file below data/raw/: .csv .tsv .json .jsonl .parquet, also .gz; or a folder saved by datasets",
+    dataset_config_name: str | None = Field(
+        None, description="the configuration of a hub dataset; a view of docstrings, such as entities or questions"
     )
-    validation_file: str | None = Field(None, description="likewise; null cuts it from the training rows")
-    test_file: str | None = Field(None, description="likewise; null cuts it from the training rows")
+    revision: str | None = Field(None, description="the commit or tag of a hub dataset; set it to be reproducible")
+    train_file: Files = Field(
+        None,
+        description="a file below data/raw/: .csv .tsv .json .jsonl .parquet .txt .conll, also .gz; a folder saved by "
+        "datasets; or a list of aligned texts",
+    )
+    validation_file: Files = Field(None, description="likewise; null cuts it from the training rows")
+    test_file: Files = Field(None, description="likewise; null cuts it from the training rows")
+    file_format: Literal["csv", "tsv", "json", "parquet", "text", "conll"] | None = Field(
+        None, description="of the files: csv, tsv, json, parquet, text or conll; null goes by the ending of their names"
+    )
+    sample_by: Literal["line", "paragraph", "document"] = Field(
+        "line", description="what a row of a .txt file is: a line, a paragraph or the whole document"
+    )
     column_names: Names | None = Field(None, description="the names of all columns, for a file without a header")
     text_column_names: Names | None = Field(
         None,
@@ -112,6 +130,11 @@ class Data(Section):
             raise ValueError("validation_file and test_file go with train_file; set dataset_name to null")
         if self.dataset_name is not None and self.column_names:
             raise ValueError("column_names are for a train_file without a header; set them to null")
+        lists = {type(files) for split in ("train", "validation", "test") if (files := getattr(self, f"{split}_file"))}
+        if len(lists) > 1:
+            raise ValueError("aligned texts are a list of files in each of train_file, validation_file and test_file")
+        if list in lists and (self.file_format not in (None, "text") or self.sample_by != "line"):
+            raise ValueError("a list of files is aligned texts: a row is a line of each; leave file_format at null")
         return self
 
     @model_validator(mode="after")
@@ -127,8 +150,13 @@ class Data(Section):
 
     @property
     def source(self) -> str:
-        """The file or the dataset that the rows come from."""
-        return self.train_file or self.dataset_name or ""
+        """The files or the dataset that the rows come from."""
+        return ", ".join(self.files("train")) or self.dataset_name or ""
+
+    def files(self, split: str) -> list[str]:
+        """The files of a split: none, one, or those of aligned texts."""
+        named: str | list[str] | None = getattr(self, f"{split}_file")
+        return [named] if isinstance(named, str) else named or []
 
 
 class Tokenizer(Section):
@@ -160,6 +188,24 @@ class Tokenizer(Section):
     )
 
 
+class Lora(Section):
+    """Low-rank adapters, as peft's LoraConfig spells them, with its defaults."""
+
+    r: int = Field(8, ge=1, description="the rank of the update of each adapted weight")
+    lora_alpha: int = Field(8, ge=1, description="the update is scaled by lora_alpha / r")
+    lora_dropout: Number = Field(0.0, ge=0, lt=1, description="dropout before an adapter")
+    target_modules: Names | None = Field(
+        None,
+        min_length=1,
+        description="the ends of the names of the layers to adapt, or all-linear; null: what peft adapts in such a "
+        "model, and all-linear where it has no opinion",
+    )
+    bias: Literal["none", "all", "lora_only"] = Field("none", description="the biases that train, too")
+    modules_to_save: Names | None = Field(
+        None, description="layers that train whole, beside the head and what is drawn anew, which always do"
+    )
+
+
 class Model(Section):
     """Which model is trained."""
 
@@ -183,6 +229,17 @@ class Model(Section):
         },
         description="a model from scratch: model_type, and any value of that model's transformers configuration",
     )
+    lora: Lora | None = Field(
+        None,
+        description="train low-rank adapters of a pretrained model alone: r, lora_alpha, lora_dropout, target_modules, "
+        "bias, modules_to_save, as peft's LoraConfig; null trains all of it",
+    )
+    freeze: Names | None = Field(
+        None, min_length=1, description="parts that do not train, such as [embeddings, encoder.layer.0]; null: none"
+    )
+    load_in_4bit: bool = Field(
+        False, description="hold the pretrained weights in 4 bits (bitsandbytes, on a GPU); needs lora"
+    )
 
     @field_validator("config")
     @classmethod
@@ -195,6 +252,16 @@ class Model(Section):
     def _one_source(self) -> Self:
         if (self.model_name_or_path is None) == (self.config is None):
             raise ValueError("set either model_name_or_path or config, and the other to null")
+        return self
+
+    @model_validator(mode="after")
+    def _what_trains(self) -> Self:
+        if self.lora is not None and self.model_name_or_path is None:
+            raise ValueError("lora adapts a pretrained model; set model_name_or_path, or set lora to null")
+        if self.lora is not None and self.freeze is not None:
+            raise ValueError("lora already freezes all but its adapters and the head; set freeze to null")
+        if self.load_in_4bit and self.lora is None:
+            raise ValueError("weights of 4 bits cannot be trained; set lora, or set load_in_4bit to false")
         return self
 
 

@@ -1,12 +1,15 @@
 """Train the model on every device that it gets, and write what happens to MLflow."""
 
 import json
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import dag, digest, progress, project
 from pipeline.params import Params
+from pipeline.tracking import sending
 from pipeline.training import devices, launch, signals
 from stages.run import main
 
@@ -23,6 +26,12 @@ def train(params: Params) -> None:
 
 def work(params: Params) -> None:
     """What every process does; the first one holds the checkpoints and tells MLflow."""
+    # MLflow is imported while this process imports torch.
+    with sending.ahead() if os.environ.get("RANK", "0") == "0" else nullcontext():
+        _work(params)
+
+
+def _work(params: Params) -> None:
     # Imported here: torch and transformers take seconds, and a process that only starts others needs neither.
     from pipeline.training import checkpoint, leftovers
     from pipeline.training import train as training

@@ -1,6 +1,7 @@
 """What many tests start from: a project folder with a little prepared and tokenized data, and a tiny model."""
 
 import os
+import sqlite3
 from pathlib import Path
 
 from pipeline import environment
@@ -13,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy.engine
+import sqlalchemy.event
 
 from pipeline import params_file, project
 from pipeline.params import Hardware, Model, Params, Tokenizer, Train
@@ -28,6 +31,13 @@ TINY_BERT = {
     "max_position_embeddings": 64,
 }
 WORDS = (("good", "great", "fine", "lovely"), ("bad", "awful", "poor", "sad"), ("calm", "plain", "even", "flat"))
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, "connect")
+def _leave_it_to_the_kernel(connection: object, _: object) -> None:
+    """MLflow's databases of this process wait for no disk: no test takes the power away, and most of them write."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture

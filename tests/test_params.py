@@ -1,12 +1,15 @@
 """Params are typed and strict, and tell the experiment from what it runs on."""
 
 import json
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from pipeline.params import OUTSIDE_THE_EXPERIMENT, Data, Hardware, Model, Params, Promotion, Section, Tracking, Train
 from pipeline.params_file import sections
+
+ALIGNED: dict[str, Any] = {"dataset_name": None, "train_file": ["data/raw/a.en", "data/raw/a.de"]}
 
 
 def test_the_experiment_leaves_out_hardware_tracking_and_promotion() -> None:
@@ -31,6 +34,9 @@ def test_every_key_has_a_description_of_one_line() -> None:
     for key, field in (fields | {"version": Params.model_fields["version"]}).items():
         assert field.description and "\n" not in field.description, key
     assert all(section.__doc__ for _, section in sections())
+
+
+PRETRAINED = {"config": None, "model_name_or_path": "data/models/a"}
 
 
 @pytest.mark.parametrize("written", ["1e-4", "1E-4", "1e-04", "1.0e-4", "10.e-5", ".1e-3", "+1e-4", 1e-4])
@@ -84,10 +90,16 @@ def test_one_column_needs_no_list() -> None:
         (Data, {"train_file": "data/raw/a.csv"}, "either dataset_name or train_file"),
         (Data, {"dataset_name": None}, "either dataset_name or train_file"),
         (Data, {"test_file": "data/raw/a.csv"}, "go with train_file"),
-        (Data, {"label_column_name": "text"}, "'text' is one of text_column_names"),
+        (Data, ALIGNED | {"test_file": "data/raw/b.en"}, "a list of files in each of"),
+        (Data, ALIGNED | {"file_format": "csv"}, "a row is a line of each"),
+        (Data, ALIGNED | {"sample_by": "paragraph"}, "a row is a line of each"),
+        (Data, {"text_column_names": ["a"], "label_column_name": "a"}, "'a' is one of text_column_names"),
         (Model, {"model_name_or_path": "data/models/a"}, "either model_name_or_path or config"),
         (Model, {"config": None}, "either model_name_or_path or config"),
         (Model, {"config": {"hidden_size": 8}}, "needs a model_type"),
+        (Model, {"lora": {}}, "lora adapts a pretrained model"),
+        (Model, {**PRETRAINED, "lora": {}, "freeze": ["embeddings"]}, "lora already freezes"),
+        (Model, {**PRETRAINED, "load_in_4bit": True}, "weights of 4 bits cannot be trained; set lora"),
         (Hardware, {"reduce": "exact", "micro_batch_tokens": "auto"}, "needs micro_batch_tokens as a number"),
         (Hardware, {"reduce": "exact", "parallel": "fsdp"}, "needs the whole model in every process"),
     ],
@@ -100,6 +112,13 @@ def test_values_that_contradict_each_other_are_refused(section: type[Section], v
 def test_the_source_is_the_file_or_the_dataset() -> None:
     assert Data().source == "docstrings"
     assert Data(dataset_name=None, train_file="data/raw/a.csv").source == "data/raw/a.csv"
+    assert Data(**ALIGNED).source == "data/raw/a.en, data/raw/a.de"
+
+
+def test_a_split_has_no_file_or_one_or_a_list() -> None:
+    assert Data(**ALIGNED).files("train") == ["data/raw/a.en", "data/raw/a.de"]
+    assert Data(**ALIGNED).files("test") == []
+    assert Data(dataset_name=None, train_file="data/raw/a.csv").files("train") == ["data/raw/a.csv"]
 
 
 def test_params_cannot_be_changed_by_accident() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.data import rows
-from pipeline.data.files import ending_of
+from pipeline.data.files import format_of
 from pipeline.data.text_files import csv_records, tsv_records
 from pipeline.errors import UserError
 from pipeline.params import Data, Params
@@ -85,9 +85,9 @@ def columns_without_header(path: Path) -> int | None:
     Raises:
         UserError: the file is malformed, or its ending says no format that is read here.
     """
-    if path.is_dir() or (ending := ending_of(path)) not in (".csv", ".tsv"):
+    if path.is_dir() or (form := format_of(path)) not in ("csv", "tsv"):
         return None
-    records = csv_records(path) if ending == ".csv" else tsv_records(path)
+    records = csv_records(path) if form == "csv" else tsv_records(path)
     first, *others = [fields for _, fields in islice(records, ROWS)] or [[]]
     others = [fields for fields in others if len(fields) == len(first)]
     return len(first) if len(first) > 1 and others and not _is_header(first, others) else None

@@ -13,6 +13,7 @@ from pipeline.data.text_files import intact, open_file
 from pipeline.errors import UserError
 
 _HUGGING_FACE = b"huggingface"
+_LISTS = ("List", "LargeList", "Sequence")
 
 
 def read_parquet(path: Path, short: str, wanted: rows.Wanted, limit: int | None) -> pa.Table:
@@ -73,14 +74,37 @@ def with_ids(name: str, short: str, table: pa.Table) -> pa.Table:
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
-    """The names of the classes by column, which `datasets` keeps in the metadata of Arrow and Parquet."""
+    """The names of the classes by column, which `datasets` keeps in the metadata of Arrow and Parquet.
+
+    A column of lists, such as the tags of a sentence, has them as well.
+    """
     if not schema.metadata or _HUGGING_FACE not in schema.metadata:
         return {}
     features = json.loads(schema.metadata[_HUGGING_FACE]).get("info", {}).get("features") or {}
-    return {column: feature["names"] for column, feature in features.items() if feature.get("_type") == "ClassLabel"}
+    items = {column: _item(feature) for column, feature in features.items()}
+    return {column: item["names"] for column, item in items.items() if item.get("_type") == "ClassLabel"}
+
+
+def _item(feature: Any) -> dict[str, Any]:
+    """What stands in the lists of a feature, or the feature itself."""
+    if isinstance(feature, list):  # how older versions write a list
+        return _item(feature[0])
+    return _item(feature["feature"]) if feature.get("_type") in _LISTS else dict(feature)
 
 
 def _named(numbers: pa.ChunkedArray, names: list[str]) -> pa.Array:
     """Class names for class numbers; `datasets` writes -1 where there is no label, which is null here."""
     known = range(len(names))
-    return pa.array([names[number] if number in known else None for number in numbers.to_pylist()], pa.string())
+
+    def named(value: Any) -> Any:
+        if isinstance(value, list):
+            return [named(item) for item in value]
+        return names[value] if value in known else None
+
+    return pa.array([named(value) for value in numbers.to_pylist()], _with_names(numbers.type))
+
+
+def _with_names(kind: pa.DataType) -> pa.DataType:
+    """The type of a column of class numbers, or of lists of them, once they are names."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return pa.list_(_with_names(kind.value_type)) if is_list else pa.string()

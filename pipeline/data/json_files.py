@@ -1,4 +1,9 @@
-"""JSON files as tables: a list of objects, or one object a line. The content decides, not the ending."""
+"""JSON files as tables: a list of objects, also as the `data` of one object, one object a line, or SQuAD's.
+
+The content decides which of them it is, not the ending.
+
+Lists and objects inside a row stay what they are: list and struct columns of Arrow.
+"""
 
 import json
 import re
@@ -12,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.data import rows
+from pipeline.data.squad_files import is_squad, questions
 from pipeline.data.text_files import ROWS_A_CHUNK, lines
 from pipeline.errors import UserError, did_you_mean
 
@@ -20,8 +26,8 @@ _KINDS = {"string": "text", "int64": "whole numbers", "double": "numbers", "bool
 _UNKNOWN = pa.null()
 _EXAMPLE = '{"text": "...", "label": "..."}'
 
-Item = tuple[int, Any]
-"""The line or row where a value stands, and the value."""
+Item = tuple[int | str, Any]
+"""The line or row where a value stands, or the id of a question, and the value."""
 
 
 def read_json(path: Path, short: str, wanted: rows.Wanted, limit: int | None) -> pa.Table:
@@ -32,16 +38,7 @@ def read_json(path: Path, short: str, wanted: rows.Wanted, limit: int | None) ->
     Raises:
         UserError: malformed JSON; no list of objects; a wanted key is missing, or its values are of different kinds.
     """
-    stream = lines(path)
-    blank, first = 0, next(stream, None)
-    while first is not None and not first.strip():
-        blank, first = blank + 1, next(stream, None)
-    if first is None:
-        raise UserError(f"{path}: is empty")
-    if first.lstrip().startswith("["):
-        mark, unit, items = "#", "row", _list_items(path, "\n" * blank + first + "".join(stream))
-    else:
-        mark, unit, items = ":", "line", _line_items(path, chain([first], stream), blank + 1)
+    mark, unit, items = _items(path)
     objects = islice(_objects(path, unit, items), limit)
     names: dict[str, None] = {}
     tables: list[pa.Table] = []
@@ -61,7 +58,40 @@ def read_json(path: Path, short: str, wanted: rows.Wanted, limit: int | None) ->
     return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({"id": []})
 
 
-def _keys(path: Path, unit: str, place: int, value: dict[str, Any], known: Container[str]) -> dict[str, None]:
+def _items(path: Path) -> tuple[str, str, Iterator[Item]]:
+    """What stands between a file's name and a place in it, what a place is, and the values with their places."""
+    stream = lines(path)
+    blank, first = 0, next(stream, None)
+    while first is not None and not first.strip():
+        blank, first = blank + 1, next(stream, None)
+    if first is None:
+        raise UserError(f"{path}: is empty")
+    if first.lstrip().startswith("["):
+        return "#", "row", _list_items(path, "\n" * blank + first + "".join(stream))
+    document = _value(first)
+    if document is None or _inside(document):  # one object over several lines, or on one; else an object a line
+        rest = list(stream)
+        document, stream = _value(first + "".join(rest)), iter(rest)
+    if inside := _inside(document):
+        return ("#", "question", questions(path, inside)) if is_squad(inside) else ("#", "row", enumerate(inside, 1))
+    return ":", "line", _line_items(path, chain([first], stream), blank + 1)
+
+
+def _inside(document: Any) -> list[Any]:
+    """The rows, or SQuAD's articles, that are the `data` of one object around them; empty if there is no such thing."""
+    data = document.get("data") if isinstance(document, dict) else None
+    return data if isinstance(data, list) and data and isinstance(data[0], dict) else []
+
+
+def _value(text: str) -> Any:
+    """The value of a JSON text; None if it is malformed."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _keys(path: Path, unit: str, place: int | str, value: dict[str, Any], known: Container[str]) -> dict[str, None]:
     """The keys of an object that are not known yet."""
     new = dict.fromkeys(key for key in value if key not in known)
     for key in new:
@@ -70,7 +100,7 @@ def _keys(path: Path, unit: str, place: int, value: dict[str, Any], known: Conta
     return new
 
 
-def _objects(path: Path, unit: str, items: Iterator[Item]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _objects(path: Path, unit: str, items: Iterator[Item]) -> Iterator[tuple[int | str, dict[str, Any]]]:
     for place, value in items:
         if not isinstance(value, dict):
             raise UserError(f"{path}, {unit} {place}: {rows.shown(value)}, where an object is due: {_EXAMPLE}")
@@ -135,7 +165,7 @@ def _plain(error: json.JSONDecodeError) -> str:
 def _beyond_python(error: ValueError | RecursionError) -> str:
     """What Python cannot read of valid JSON."""
     if isinstance(error, RecursionError):
-        return f"lists or objects are nested too deep; a row is flat: {_EXAMPLE}"
+        return "lists or objects are nested too deep for any column"
     most = sys.get_int_max_str_digits()
     return f"a number has more than {most:,} digits, which no column can hold; put it in quotes if it is text"
 
@@ -148,7 +178,7 @@ def _loose_array(values: Sequence[Any]) -> pa.Array:
 
 
 def _strict_array(
-    path: Path, unit: str, name: str, chunk: Sequence[tuple[int, dict[str, Any]]], above: pa.DataType
+    path: Path, unit: str, name: str, chunk: Sequence[tuple[int | str, dict[str, Any]]], above: pa.DataType
 ) -> pa.Array:
     """A wanted column; `above` is the type of the chunks before this one."""
     for place, value in chunk:
@@ -160,17 +190,46 @@ def _strict_array(
         return pa.array(values)
     index = bisect_left(range(len(values)), True, key=lambda last: _type(values[: last + 1], above) is None)
     before = _type(values[:index], above)
-    if isinstance(values[index], str) and (reason := rows.half_pair(values[index])):
-        found = f"'{name}' is {rows.shown(values[index])}, which has {reason}"
+    assert before is not None  # the last value of the shortest unfit beginning is the unfit one
+    part, value, before = _misfit(name, values[index], before)
+    found = f"{path}, {unit} {chunk[index][0]}: '{part}' is {rows.shown(value)}"
+    if isinstance(value, str) and (reason := rows.half_pair(value)):
         raise UserError(
-            f"{path}, {unit} {chunk[index][0]}: {found}.\n"
+            f"{found}, which has {reason}.\n"
             r"A character beyond \uffff takes both halves (\ud83d\ude00); write both, or take the half out."
         )
-    if before is None or pa.types.is_null(before):
-        clash = ", which no column can hold"
-    else:
-        clash = f", where the rows above have {_KINDS.get(str(before), before)}"
-    raise UserError(f"{path}, {unit} {chunk[index][0]}: '{name}' is {rows.shown(values[index])}{clash}")
+    if pa.types.is_null(before):
+        raise UserError(f"{found}, which no column can hold")
+    raise UserError(f"{found}, where {'the rows' if part == name else 'those'} above have {_in_words(before)}")
+
+
+def _misfit(name: str, value: Any, above: pa.DataType) -> tuple[str, Any, pa.DataType]:
+    """The innermost part of a value that does not fit: its place, itself, and the type of those above it.
+
+    The second item of a list is `tokens[1]`, a key of an object `answers.text`.
+    """
+    unknown = pa.types.is_null(above)
+    if isinstance(value, list) and (unknown or pa.types.is_list(above)):
+        kind = _UNKNOWN if unknown else above.value_type
+        for place, item in enumerate(value):
+            merged = _type([item], kind)
+            if merged is None:
+                return _misfit(f"{name}[{place}]", item, kind)
+            kind = merged
+    if isinstance(value, dict) and (unknown or pa.types.is_struct(above)):
+        kinds = {} if unknown else {field.name: field.type for field in above}
+        for key, item in value.items():
+            if _type([item], kinds.get(key, _UNKNOWN)) is None:
+                return _misfit(f"{name}.{key}", item, kinds.get(key, _UNKNOWN))
+    return name, value, above
+
+
+def _in_words(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return "lists" if pa.types.is_null(kind.value_type) else f"lists of {_in_words(kind.value_type)}"
+    if pa.types.is_struct(kind):
+        return f"objects with {', '.join(field.name for field in kind)}" if kind.num_fields else "objects"
+    return _KINDS.get(str(kind), str(kind))
 
 
 def _type(values: Sequence[Any], above: pa.DataType = _UNKNOWN) -> pa.DataType | None:

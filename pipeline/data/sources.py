@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline import project
 from pipeline.data import docstrings
 from pipeline.data.arrow_files import from_dataset
-from pipeline.data.files import read_file
+from pipeline.data.files import read_file, read_files
 from pipeline.data.rows import Wanted, half_pair
 from pipeline.errors import UserError, did_you_mean, first_line
 from pipeline.params import Data
@@ -50,18 +50,22 @@ def head(data: Data, rows: int = 200, wanted: Wanted = lambda names: {}) -> dict
 
 def _tables(data: Data, wanted: Wanted, limit: int | None) -> dict[str, pa.Table]:
     if data.dataset_name == EMBEDDED:
-        return {"train": docstrings.rows(limit)}
+        return {"train": docstrings.table(data.dataset_config_name, limit)}
     if data.dataset_name is not None:
         return _splits(_from_hub(data), data.dataset_name, data, wanted, limit)
     tables: dict[str, pa.Table] = {}
     seen: dict[Path, str] = {}
-    for split, key, name in _given(data):
-        path = locate(name, key)
-        if path in seen:
-            raise UserError(f"{key}: is the same file as {seen[path]}: {path}")
-        seen[path] = key
+    for split, key, names in _given(data):
+        path, *others = paths = [locate(name, key) for name in names]
+        for again in paths:
+            if again in seen:
+                raise UserError(f"{key}: is the same file as {seen[again]}: {again}")
+            seen[again] = key
+        if others:
+            tables[split] = read_files(paths, data.column_names, wanted, limit)
+            continue
         if not path.is_dir():
-            tables[split] = read_file(path, data.column_names, wanted, limit)
+            tables[split] = read_file(path, data.column_names, wanted, limit, data.file_format, data.sample_by)
             continue
         saved = _saved(path, key)
         if not isinstance(saved, dict):
@@ -73,11 +77,11 @@ def _tables(data: Data, wanted: Wanted, limit: int | None) -> dict[str, pa.Table
     return {split: tables[split] for split in project.SPLITS if split in tables}
 
 
-def _given(data: Data) -> Iterator[tuple[str, str, str]]:
-    """The split, the key and the path of every file that `data` names."""
+def _given(data: Data) -> Iterator[tuple[str, str, list[str]]]:
+    """The split, the key and the paths of every file, or list of aligned files, that `data` names."""
     for split in project.SPLITS:
-        if name := getattr(data, f"{split}_file"):
-            yield split, f"data.{split}_file", name
+        if names := data.files(split):
+            yield split, f"data.{split}_file", names
 
 
 # Files

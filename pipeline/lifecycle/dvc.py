@@ -31,7 +31,8 @@ def variables() -> dict[str, str]:
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run a DVC command in a folder; what it says is in the answer."""
-    return subprocess.run((*PROGRAM, *command), cwd=folder, env=variables(), capture_output=True, text=True)
+    whole = (*PROGRAM, *command)
+    return subprocess.run(whole, cwd=folder, env=variables(), capture_output=True, encoding="utf-8", errors="replace")
 
 
 def cache(folder: Path) -> Path:

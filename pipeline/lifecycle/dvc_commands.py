@@ -154,8 +154,7 @@ def _passing_on(process: "subprocess.Popen[bytes]") -> Iterator[list[int]]:
 
 
 def _quiet(*command: str) -> "subprocess.CompletedProcess[str]":
-    whole = (*dvc.PROGRAM, *command)
-    return subprocess.run(whole, env=dvc.variables(), capture_output=True, encoding="utf-8", errors="replace")
+    return dvc.run(Path(), *command)
 
 
 def _complaint(answer: "subprocess.CompletedProcess[str]") -> str:

@@ -166,8 +166,7 @@ def data_name(params: Params) -> str:
     """A short name of the data: the dataset's, or that of the file, or of its folder if the file is just "train"."""
     if params.data.dataset_name is not None:
         return PurePosixPath(params.data.dataset_name).name
-    assert params.data.train_file is not None
-    path = PurePosixPath(params.data.train_file)
+    path = PurePosixPath(params.data.files("train")[0])
     name = path.name.split(".")[0]
     return path.parent.name if name == "train" and path.parent.name not in ("", "raw") else name
 
@@ -176,11 +175,10 @@ def description(params: Params) -> str:
     """The run's description, in Markdown: what is learned, from what, with which model, how."""
     data, train = params.data, params.train
     model = params.model.model_name_or_path or f"{model_name(params)} from scratch"
-    source = data.train_file or data.dataset_name
     own = "as the task names it"
     length = f"{train.max_steps:,} steps" if train.max_steps else f"{train.num_train_epochs:g} epochs"
     lines = [
-        f"**{params.task}** on `{source}`",
+        f"**{params.task}** on `{data.source}`",
         "",
         "| | |",
         "|---|---|",

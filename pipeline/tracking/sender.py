@@ -1,8 +1,9 @@
-"""The process that sends a run's journal while the run goes on: `python -m pipeline.tracking.sender ID PARENT`.
+"""The process that sends a run's journal while the run goes on: `python -m pipeline.tracking.sender PARENT`.
 
 It is a process of its own, so that MLflow neither takes time from the training nor holds its interpreter. It may be
-killed at any time: what it has sent is noted, and sending the last batch again changes nothing. A line or the end of
-its input tells it that the run has ended; then it sends what is left, and gives up at the first request that fails.
+killed at any time: what it has sent is noted, and sending the last batch again changes nothing. The first line of its
+input names the journal; the next one, or the end of its input, tells it that the run has ended. Then it sends what is
+left, and gives up at the first request that fails.
 """
 
 import os
@@ -114,21 +115,32 @@ def _wait_longer() -> None:
     os.environ[store.TIMEOUT] = str(min(2 * int(os.environ[store.TIMEOUT]), _LONGEST_REQUEST))
 
 
-def main(journal_id: str, parent: int) -> None:
-    """Send the journal of the run in the process `parent`, which this one does not outlive."""
+def main(parent: int) -> None:
+    """Send the journal of a run in the process `parent`, which this one does not outlive."""
     environment.prepare()
     environment.die_with(parent)
     os.environ.update(store.IMPATIENCE)  # a request that fails is made again from here
-    journal = journals.of(journal_id)
-    from pipeline.tracking import system  # imports MLflow, which takes seconds
+    # These import MLflow, which takes seconds: it may be done before the run begins.
+    from pipeline.tracking import forward, sync, system  # noqa: F401
 
+    if not (journal_id := _first_line()):
+        return
+    journal = journals.of(journal_id)
     journal.tell(Phase("asking"))
     with journal.sending() as there:
         if there:
             _Sender(journal, system.Watch(journal).stop).run()
 
 
+def _first_line() -> str:
+    """The first line of the input, and no byte of the next one, which is waited for; empty if the input ends."""
+    line = b""
+    while (byte := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):
+        line += byte
+    return line.decode()
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(int(sys.argv[1]))
     sys.stderr.flush()
     os._exit(0)  # the run waits for this process, and Python would look through all of MLflow first

@@ -5,7 +5,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import final
 
@@ -20,6 +21,22 @@ _QUIET_SECONDS = 2.0  # the end of a run says nothing of a wait that is shorter
 _STUCK_SECONDS = 30.0  # without a sign, and beyond what a request may take
 _POLL = 0.02
 _FAILURES, _LONG_ENOUGH = 5, 60.0
+_importing: list["subprocess.Popen[str]"] = []
+
+
+@contextmanager
+def ahead() -> Iterator[None]:
+    """Have a sender import MLflow already, which takes seconds; the first run within the block takes it over.
+
+    For the main thread alone: the kernel ends a process with the thread that started it.
+    """
+    _importing.append(_started())
+    try:
+        yield
+    finally:
+        while _importing:  # no run began
+            with _importing.pop() as process:
+                process.kill()
 
 
 @final
@@ -90,6 +107,15 @@ class Sending:
         if self._thread.is_alive():
             self._thread.join()
 
+    def _name_journal(self) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        try:
+            self._process.stdin.write(f"{self._journal.id}\n")
+            self._process.stdin.flush()
+        except OSError:  # something has killed it already
+            with suppress(OSError):
+                self._process.stdin.close()
+
     def _tell_closing(self) -> None:
         if self._process is not None and self._process.stdin is not None:
             with suppress(OSError, ValueError):  # it has ended, or was told before
@@ -111,21 +137,10 @@ class Sending:
 
     def _run(self) -> int:
         """One life of the sender, up to its exit code."""
-        root = str(Path(pipeline.__file__).parents[1])
-        variables = {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
-        command = [sys.executable, "-W", "ignore", "-m", "pipeline.tracking.sender", self._journal.id, str(os.getpid())]
-        # A session of its own: Ctrl-C is for the run, which tells the sender to finish.
-        with subprocess.Popen(
-            command,
-            env=os.environ | variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
+        with _importing.pop() if _importing else _started() as process:
             with self._lock:
                 self._process = process
+                self._name_journal()
                 if self._closing.is_set():
                     self._tell_closing()
                 if self._given_up:
@@ -134,6 +149,22 @@ class Sending:
             for line in process.stderr:
                 say(line.rstrip())
             return process.wait()
+
+
+def _started() -> "subprocess.Popen[str]":
+    """A sender, which imports MLflow and waits for the id of a journal."""
+    root = str(Path(pipeline.__file__).parents[1])
+    variables = {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    # A session of its own: Ctrl-C is for the run, which tells the sender to finish.
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "pipeline.tracking.sender", str(os.getpid())],
+        env=os.environ | variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def say(text: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 from pipeline.data.arrow_files import from_dataset
 from pipeline.data.files import read_file
 from pipeline.errors import UserError
+from tests.data.asking import asking
 
 
 def wanted(names: Sequence[str]) -> dict[str, str]:
@@ -62,6 +63,35 @@ def test_names_of_classes_take_the_place_of_their_numbers(tmp_path: Path) -> Non
     assert read_file(tmp_path / "x.parquet", wanted=wanted)["label"].to_pylist() == ["good", "bad", None]
     chosen = from_dataset(dataset.select([2, 0]), "a dataset", "train", wanted, None)
     assert chosen.to_pydict() == {"id": ["train#1", "train#2"], "text": ["c", "a"], "label": [None, "good"]}
+
+
+TAGS = datasets.ClassLabel(names=["O", "B-PER"])
+
+
+@pytest.mark.parametrize("feature", [datasets.List(TAGS), datasets.Sequence(TAGS), datasets.LargeList(TAGS)])
+def test_names_of_classes_inside_lists_take_the_place_of_their_numbers(tmp_path: Path, feature: object) -> None:
+    features = datasets.Features({"tokens": datasets.List(datasets.Value("string")), "ner_tags": feature})
+    rows = {"tokens": [["Ann", "ran"], []], "ner_tags": [[1, 0], []]}
+    pq.write_table(datasets.Dataset.from_dict(rows, features=features).with_format("arrow")[:], tmp_path / "x.parquet")
+    table = read_file(tmp_path / "x.parquet", wanted=asking(*rows))
+    assert table["tokens"].to_pylist() == rows["tokens"]
+    assert table["ner_tags"].to_pylist() == [["B-PER", "O"], []]
+    assert str(table["ner_tags"].type) == "list<item: string>"
+
+
+def test_structs_stay_structs_and_a_column_named_id_gives_way(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {
+            "id": datasets.Value("string"),
+            "answers": datasets.Sequence({"text": datasets.Value("string"), "answer_start": datasets.Value("int32")}),
+            "translation": datasets.Translation(languages=["en", "de"]),
+        }
+    )
+    row = {"answers": {"text": ["a"], "answer_start": [3]}, "translation": {"de": "ja", "en": "yes"}}
+    dataset = datasets.Dataset.from_list([{"id": "5733", **row}], features=features)
+    pq.write_table(dataset.with_format("arrow")[:], tmp_path / "x.parquet")
+    table = read_file(tmp_path / "x.parquet", wanted=asking(*row))
+    assert table.to_pylist() == [{"id": "x.parquet#1", **row}]
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.data.files import read_file
 from pipeline.errors import UserError
+from tests.data.asking import asking
 
 
 def wanted(names: Sequence[str]) -> dict[str, str]:
@@ -45,6 +46,18 @@ def test_a_list_of_objects_is_named_by_its_rows(tmp_path: Path, indent: int | No
     assert table.to_pydict() == {"id": ["x.json#1", "x.json#2"], "text": ["some, words", None], "label": [1, 0]}
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_list_of_objects_can_be_the_data_of_one(tmp_path: Path, indent: int | None) -> None:
+    path = written(tmp_path, json.dumps({"version": "1.1", "data": ROWS}, indent=indent), "x.json")
+    table = read_file(path, wanted=wanted)
+    assert table.to_pydict() == {"id": ["x.json#1", "x.json#2"], "text": ["some, words", None], "label": [1, 0]}
+
+
+def test_a_line_can_have_a_list_of_objects_as_its_data(tmp_path: Path) -> None:
+    rows = [{"text": "a", "data": [{"deep": 1}]}] * 2
+    assert read_file(written(tmp_path, lines(rows)), limit=5)["id"].to_pylist() == ["x.jsonl:1", "x.jsonl:2"]
+
+
 def test_a_look_shows_all_columns_even_odd_ones(tmp_path: Path) -> None:
     rows = [{"sentence": "a", "meta": 1}, {"sentence": "b", "meta": {"deep": "x"}}, {"sentence": 3}]
     table = read_file(written(tmp_path, lines(rows)), wanted=wanted, limit=2)
@@ -63,6 +76,57 @@ def test_kinds_are_compared_across_chunks(tmp_path: Path) -> None:
     assert error_of(written(tmp_path, lines(rows))) == (
         "x.jsonl, line 11001: 'text' is 7, where the rows above have text"
     )
+
+
+SQUAD = {
+    "id": "5733",
+    "question": "Who?",
+    "context": "Ann did.",
+    "answers": {"text": ["Ann"], "answer_start": [0]},
+}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_lists_and_objects_stay_what_they_are(tmp_path: Path, whole: bool) -> None:
+    rows: list[dict[str, Any]] = [
+        {"answers": {"text": [], "answer_start": []}, "messages": [{"role": "user", "content": "Hi"}]},
+        {"answers": SQUAD["answers"], "messages": [{"role": "user", "content": "a", "name": "Ann"}]},
+    ] * 6000  # more than one chunk
+    path = written(tmp_path, json.dumps(rows) if whole else lines(rows), "x.json")
+    table = read_file(path, wanted=asking(*rows[0]))
+    assert (
+        str(table.schema.field("answers").type) == "struct<text: list<item: string>, answer_start: list<item: int64>>"
+    )
+    assert table["answers"].to_pylist() == [row["answers"] for row in rows]
+    assert table["messages"][0].as_py() == [{"role": "user", "content": "Hi", "name": None}]
+
+
+def test_a_column_named_id_gives_way_to_the_place_of_the_row(tmp_path: Path) -> None:
+    path = written(tmp_path, lines([SQUAD]))
+    table = read_file(path, wanted=asking("question", "context", "answers"))
+    assert table.to_pylist() == [SQUAD | {"id": "x.jsonl:1"}]
+    assert read_file(path, limit=5).to_pylist() == table.to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ([["a", "b"], ["c", 5]], "line 2: 'text[1]' is 5, where those above have text"),
+        ([["a", 5]], "line 1: 'text[1]' is 5, where those above have text"),
+        ([["a"], "b"], "line 2: 'text' is 'b', where the rows above have lists of text"),
+        ([[], "b"], "line 2: 'text' is 'b', where the rows above have lists"),
+        (["a", ["b"]], "line 2: 'text' is ['b'], where the rows above have text"),
+        ([{"a": 1}, ["b"]], "line 2: 'text' is ['b'], where the rows above have objects with a"),
+        ([{}, 1.5], "line 2: 'text' is 1.5, where the rows above have objects"),
+        ([{"a": [1]}, {"b": 1, "a": [2, [3]]}], "line 2: 'text.a[1]' is [3], where those above have whole numbers"),
+        ([[{"a": [True]}, {"a": "x"}]], "line 1: 'text[1].a' is 'x', where those above have lists of true or false"),
+        ([["a", "b\ud83d"]], "line 1: 'text[1]' is 'b\\ud83d', which has half a UTF-16 pair"),
+        ([{"a": 10**30}], "line 1: 'text.a' is 1000000000000000000000000000000, which no column can hold"),
+    ],
+)
+def test_what_does_not_fit_inside_a_value_is_named(tmp_path: Path, texts: list[Any], message: str) -> None:
+    path = written(tmp_path, lines([{"text": text, "label": 1} for text in texts]))
+    assert message in error_of(path)
 
 
 def test_whole_numbers_and_fractions_are_numbers(tmp_path: Path) -> None:
@@ -121,7 +185,7 @@ def test_whole_numbers_and_fractions_are_numbers(tmp_path: Path) -> None:
             lines([*ROWS, {"text": "a", "label": 1, "\ud83d": 1}]),
             "x.jsonl, line 3: the key '\\ud83d' has half a UTF-16 pair: \\ud83d",
         ),
-        (lines(ROWS) + "[" * 100_000, "x.jsonl, line 3: lists or objects are nested too deep; a row is flat: {"),
+        (lines(ROWS) + "[" * 100_000, "x.jsonl, line 3: lists or objects are nested too deep for any column"),
         ("[\n" + "[" * 100_000, "x.jsonl, line 2 (row 1): lists or objects are nested too deep"),
         (lines(ROWS) + '{"text": "a", "label": %s}' % ("1" * 5_000), "x.jsonl, line 3: a number has more than 4,300"),
         ('[{"text": "a", "label": 1},\n{"label": %s}]' % ("1" * 5_000), "x.jsonl, line 2 (row 2): a number has more"),

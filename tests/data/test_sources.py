@@ -81,6 +81,35 @@ def test_a_look_needs_no_right_column_names() -> None:
         read(given())
 
 
+def test_a_list_of_files_is_aligned_text() -> None:
+    for name in ("train.en", "train.de", "test.en", "test.de"):
+        (RAW / name).write_text(f"words of {name}\n", encoding="utf-8")
+    files = {split: [f"data/raw/{split}.en", f"data/raw/{split}.de"] for split in ("train", "test")}
+    data = given(train_file=files["train"], test_file=files["test"])
+    assert {split: table.to_pylist() for split, table in sources.head(data).items()} == {
+        split: [{"id": f"{split}.en:1", "en": f"words of {split}.en", "de": f"words of {split}.de"}]
+        for split in ("train", "test")
+    }
+    twice = given(
+        train_file=files["train"],
+        test_file=["data/raw/test.en", "data/raw/train.de"],
+        text_column_names="en",
+        label_column_name="de",
+    )
+    assert error_of(twice) == "data.test_file: is the same file as data.train_file: data/raw/train.de"
+    assert "data.train_file: there is no data/raw/train.fr" in error_of(
+        given(train_file=["data/raw/train.en", "data/raw/train.fr"])
+    )
+
+
+def test_the_format_and_what_a_row_is_come_from_the_params() -> None:
+    (RAW / "eng.train").write_text("Ann I-PER\nran O\n", encoding="utf-8")
+    found = sources.head(given(train_file="data/raw/eng.train", file_format="conll"))["train"]
+    assert found.to_pylist() == [{"id": "eng.train:1", "tokens": ["Ann", "ran"], "ner_tags": ["I-PER", "O"]}]
+    (RAW / "a.txt").write_text("one\ntwo\n\nthree\n", encoding="utf-8")
+    assert len(sources.head(given(train_file="data/raw/a.txt", sample_by="paragraph"))["train"]) == 2
+
+
 def test_a_file_cannot_be_two_splits() -> None:
     (RAW / "train.csv").write_text(ROWS, encoding="utf-8")
     assert error_of(given(test_file="data/raw/../raw/train.csv")) == (
@@ -269,13 +298,13 @@ def test_a_mistyped_or_misplaced_name_does_not_reach_the_hub() -> None:
 
 
 def test_the_embedded_corpus_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = []
+    asked = []
 
-    def corpus(limit: int | None = None) -> pa.Table:
-        limits.append(limit)
+    def corpus(view: str | None, limit: int | None) -> pa.Table:
+        asked.append((view, limit))
         return pa.table({"id": ["torch/a.py:1"], "text": ["words"], "label": ["torch"]})
 
-    monkeypatch.setattr(docstrings, "rows", corpus)
+    monkeypatch.setattr(docstrings, "table", corpus)
     assert list(read(Data())) == ["train"]
-    sources.head(Data(), rows=50)
-    assert limits == [None, 50]
+    sources.head(Data(dataset_config_name="text"), rows=50)
+    assert asked == [(None, None), ("text", 50)]

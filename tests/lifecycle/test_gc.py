@@ -22,8 +22,8 @@ from tests.tracking.repositories import commit, write
 
 
 @pytest.fixture
-def made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Traced:
-    return traced.make(folder, monkeypatch)
+def made(project_of_runs: Traced) -> Traced:
+    return project_of_runs
 
 
 def at(rate: float) -> Params:

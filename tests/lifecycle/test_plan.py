@@ -12,7 +12,7 @@ from tests.lifecycle import toy
 
 
 @pytest.fixture
-def fresh(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def fresh(made: Path, tmp_path: Path, forked_dvc: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone as a runner has it."""
     toy.run(tmp_path, "git", "clone", "-q", str(made.parent / "origin.git"), "fresh")
     monkeypatch.chdir(tmp_path / "fresh")

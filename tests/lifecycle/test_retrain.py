@@ -14,17 +14,17 @@ import pytest
 
 from pipeline.cli.retrain import command
 from pipeline.errors import UserError
-from pipeline.lifecycle import proposal, retrain
+from pipeline.lifecycle import dvc, proposal, retrain
 from pipeline.lifecycle.proposal import Outcome
 from pipeline.params import Params
 from tests.conftest import REPOSITORY
-from tests.lifecycle import toy
+from tests.lifecycle import forked, toy
 
 HEAVY = ("torch", "transformers", "mlflow", "datasets", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "matplotlib")
 
 
 @pytest.fixture
-def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def work(made: Path, tmp_path: Path, forked_dvc: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh clone, as a runner has it, with a bare repository and a DVC remote of its own."""
     folder = toy.clone(made, tmp_path)
     shutil.copytree(made.parent / "store", tmp_path / "store")
@@ -214,6 +214,7 @@ def test_dvc_is_that_of_this_environment_whatever_path_says(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As when `.venv/bin/reprise` is called, and the environment was never activated."""
+    monkeypatch.setattr(dvc, "run", forked.program)
     monkeypatch.setenv("PATH", str(Path(shutil.which("git") or "").parent))
     assert shutil.which("dvc") is None, "the test needs a PATH without DVC"
     monkeypatch.setenv("DVC_ROOT", "/nowhere")

@@ -13,7 +13,6 @@ from pipeline.cli.verify import command
 from pipeline.errors import UserError
 from pipeline.params import Params, Train
 from pipeline.tracking import lineage, records
-from tests.lifecycle import traced
 from tests.lifecycle.traced import Traced
 from tests.stages import test_pipeline
 from tests.stages.test_pipeline import run
@@ -23,8 +22,8 @@ trained, copy = test_pipeline.trained, test_pipeline.copy  # fixtures
 
 
 @pytest.fixture
-def made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Traced:
-    return traced.make(folder, monkeypatch)
+def made(project_of_runs: Traced) -> Traced:
+    return project_of_runs
 
 
 def verified(*arguments: str) -> Result:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pipeline import dag, digest, params_file, project
 from pipeline.params import Params
 from pipeline.tracking import lineage, records, store
 from pipeline.tracking.records import Record
+from tests.lifecycle import forked
 from tests.tracking.repositories import commit, git, write
 
 STAGES = """stages:
@@ -79,27 +79,31 @@ class Traced:
         return records.find(run_id, "reprise")
 
 
-def make(home: Path, monkeypatch: pytest.MonkeyPatch) -> Traced:
-    """The project in a folder of its own below `home`, so that there is room beside it."""
+def project_in(folder: Path) -> None:
+    """Make the project in an empty folder."""
+    git("init", "-q", "-b", "main", folder=folder)
+    dvc("init", "-q", folder=folder)
+    write({"data/raw/large.csv": "large\n", "data/raw/mine.csv": "mine\n", ".gitignore": IGNORED}, folder)
+    dvc("add", "-q", "data/raw/large.csv", folder=folder)
+    git("add", ".", folder=folder)
+    code = {"prepare.py": PREPARE, "train.py": TRAIN, ".dvcignore": ".gitignore\n"}
+    commit({"data/raw/small.csv": "small\n", **code}, folder=folder)
+    commit({"dvc.yaml": STAGES, "params.yaml": params_file.render(Params())}, folder=folder)
+
+
+def copy(made: Path, empty_database: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Traced:
+    """A copy of the project in a folder of its own below `home`, so that there is room beside it."""
     folder = home / "project"
-    folder.mkdir()
+    shutil.copytree(made, folder, symlinks=True)
+    shutil.copy(empty_database, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE"):
         monkeypatch.delenv(name, raising=False)
-    git("init", "-q", "-b", "main")
-    dvc("init", "-q")
-    write({"data/raw/large.csv": "large\n", "data/raw/mine.csv": "mine\n", ".gitignore": IGNORED})
-    dvc("add", "-q", "data/raw/large.csv")
-    git("add", ".")
-    commit({"data/raw/small.csv": "small\n", "prepare.py": PREPARE, "train.py": TRAIN, ".dvcignore": ".gitignore\n"})
-    commit({"dvc.yaml": STAGES, "params.yaml": params_file.render(Params())})
     client = store.connect()
     return Traced(folder, client, store.experiment_id(client, "reprise"))
 
 
 def dvc(*command: str, folder: Path | None = None) -> str:
     """Run DVC, and fail if it fails."""
-    done = subprocess.run([sys.executable, "-m", "dvc", *command], capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return forked.done(folder or Path(), *command)

@@ -10,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.params import Params
 from tests.services import servers
 from tests.services.servers import Server
+from tests.services.team import forge_of
+from tests.services.workflow import Forge
+from tests.serving.exported import model
+
+__all__ = ["model"]
 
 
 @pytest.fixture(scope="session")
@@ -87,3 +93,33 @@ def mlflow_server(database: str, bucket: Bucket, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def remote(s3: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A bucket and an MLflow server; the variables that lead to them."""
+    import boto3
+
+    bucket = f"reprise-{uuid.uuid4().hex}"
+    keys = {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    boto3.client(
+        "s3",
+        endpoint_url=s3.address,
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing-secret",
+        region_name="us-east-1",
+    ).create_bucket(Bucket=bucket)
+    folder = tmp_path_factory.mktemp("mlflow")
+    server = servers.mlflow(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"), folder / "log")
+    server.start()
+    yield {"bucket": bucket, "endpoint": s3.address, "mlflow": server.address, **keys}
+    server.close()
+
+
+@pytest.fixture
+def forge(remote: dict[str, str], tiny: Params, tmp_path: Path) -> Forge:
+    return forge_of(remote, tiny, tmp_path)

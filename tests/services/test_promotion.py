@@ -14,26 +14,9 @@ from pipeline.tracking.registry import CHAMPION, Registry
 from tests.lifecycle.made import evaluated_run, other_model, project_folder
 from tests.services.servers import Server
 from tests.serving.exported import export_tiny_model
-from tests.tracking.conftest import start
+from tests.tracking.promoters import raced
 
 pytestmark = pytest.mark.services
-
-PROMOTER = """
-import time
-from pathlib import Path
-from pipeline.errors import UserError
-from pipeline.tracking.registry import Registry
-registry = Registry.open("reprise")
-version = registry.version("VERSION")
-print("ready", flush=True)
-while not Path("go").exists():
-    time.sleep(0.001)
-try:
-    registry.move(version, "1", "promoted")
-    print("won")
-except UserError as error:
-    print("lost:", error)
-"""
 
 
 def test_from_runs_to_one_champion_and_back(
@@ -48,18 +31,10 @@ def test_from_runs_to_one_champion_and_back(
     assert promote("m0", params)[1] is not None
     for number in range(1, 4):
         assert register(f"m{number}", params)[1]
-    promoters = [start(PROMOTER.replace("VERSION", number), folder) for number in "234"]
-    for promoter in promoters:
-        assert promoter.stdout is not None
-        assert promoter.stdout.readline() == "ready\n"
-    (folder / "go").touch()
-    said = [promoter.communicate(timeout=300)[0] for promoter in promoters]
-    winners = [number for number, answer in zip("234", said, strict=True) if answer == "won\n"]
-    assert len(winners) == 1, said
-    assert sum("by now, and was version 1" in answer for answer in said) == 2
-    assert str(client.get_model_version_by_alias("reprise", CHAMPION).version) == winners[0]
+    winner = raced("reprise", ["2", "3", "4"], folder)
+    assert str(client.get_model_version_by_alias("reprise", CHAMPION).version) == winner
     fetched = of_registry("reprise@champion")
     assert fetched is not None
-    assert digest.of_folder(fetched) == digest.of_folder(folder / f"models/m{int(winners[0]) - 1}")
+    assert digest.of_folder(fetched) == digest.of_folder(folder / f"models/m{int(winner) - 1}")
     assert rollback(params, None, None, None).version == "1"
     assert history.champions(Registry.open("reprise").state().events) == ["1"]

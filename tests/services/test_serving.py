@@ -19,17 +19,11 @@ from pipeline.serving import package
 from pipeline.serving.predictor import Predictor
 from tests.conftest import texts_and_labels
 from tests.serving.exported import asked as rows_asked
-from tests.serving.exported import export_tiny_model
 
 pytestmark = pytest.mark.services
 
 TEXTS = texts_and_labels(40, seed=9, labels=3)[0]
 _SECONDS_TO_START = 180
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_tiny_model(tmp_path_factory.mktemp("model") / "best")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 import torch
 
 from pipeline.data.tokenizer import train as train_tokenizer
@@ -34,6 +35,12 @@ def export_tiny_model(folder: Path, text_columns: int = 1) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     export(model, tokenizer, task, params, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model, which no test changes."""
+    return export_tiny_model(tmp_path_factory.mktemp("model") / "best")
 
 
 def asked(*columns: Sequence[str]) -> pa.Table:

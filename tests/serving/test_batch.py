@@ -27,11 +27,6 @@ CHUNK = 16
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_tiny_model(tmp_path_factory.mktemp("single") / "best")
-
-
-@pytest.fixture(scope="module")
 def predictor(model: Path) -> Predictor:
     return Predictor.load(model, CPU)
 

@@ -1,6 +1,5 @@
 """`dvc repro` in temporary clones: the promise of the README's table, and what re-runs what."""
 
-import fcntl
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import yaml
 from pipeline import digest, params_file
 from pipeline.params import Data, Hardware, Params, Tracking, Train
 from tests.conftest import REPOSITORY, texts_and_labels
+from tests.once import once
 
 
 def files_of_the_repository() -> list[str]:
@@ -99,16 +99,9 @@ def edit(folder: Path, **sections: dict[str, object]) -> None:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, worker_id: str, tiny: Params) -> Path:
-    """A clone after its first `dvc repro`, made once for all test processes; tests that change it take a `copy`."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "trained"
-    with (folder.parent / "trained.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (made := folder.with_name("trained.done")).exists():
-            run(clone(folder, small(tiny)), "dvc", "repro")
-            made.touch()
-    return folder
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny: Params) -> Path:
+    """A clone after its first `dvc repro`; tests that change it take a `copy`."""
+    return once(tmp_path_factory, "trained", lambda folder: run(clone(folder, small(tiny)), "dvc", "repro"))
 
 
 @pytest.fixture
@@ -136,7 +129,7 @@ def test_second_run_runs_nothing(trained: Path) -> None:
 
 def test_forced_rerun_leaves_the_lock_as_it_was(copy: Path) -> None:
     before = (copy / "dvc.lock").read_bytes()
-    for command in (["-f"], ["-sf", "train"], ["-sf", "train"]):
+    for command in (["-f"], ["-sf", "train"]):
         said = run(copy, "dvc", "repro", *command).stdout
         assert said.count("Running stage") == (5 if command == ["-f"] else 1)
         assert "going on from the checkpoint" not in said, "it really trains"

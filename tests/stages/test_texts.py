@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.params import Data, Evaluate, Hardware, Params, Tracking, Train
-from tests.stages.test_pipeline import clone, environment
+from tests.stages.test_pipeline import clone, edit, environment
 
 # Every row holds it, so every text that is shown holds it.
 PLANTED = "quokkapelican"
@@ -45,16 +46,15 @@ def folder_of(tmp_path: Path, tiny: Params, publish_texts: str) -> Path:
     subprocess.run(
         ["git", "remote", "add", "origin", f"https://me:{PASSWORD}@example.org/x.git"], cwd=folder, check=True
     )
-    done = subprocess.run(
-        ["dvc", "repro"],
-        cwd=folder,
-        env=environment() | {"MY_API_TOKEN": TOKEN},
-        capture_output=True,
-        text=True,
-        timeout=1200,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run(folder, "dvc", "repro")
     return folder
+
+
+def run(folder: Path, *command: str) -> None:
+    """Run a command there, with a secret among the variables."""
+    variables = environment() | {"MY_API_TOKEN": TOKEN}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def said_to_mlflow(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -76,17 +76,34 @@ def holding(folder: Path, planted: str) -> set[str]:
     return {name.rpartition("/")[2] for name, content in said_to_mlflow(folder) if planted.encode() in content}
 
 
-@pytest.mark.parametrize(
-    ("publish_texts", "in_mlflow", "in_report"),
-    [("none", set(), False), ("local", set(), True), ("mlflow", {"index.html", "changes.patch"}, True)],
-)
-def test_texts_are_where_they_may_be_and_secrets_nowhere(
-    tmp_path: Path, tiny: Params, publish_texts: str, in_mlflow: set[str], in_report: bool
-) -> None:
-    folder = folder_of(tmp_path, tiny, publish_texts)
+def in_report(folder: Path) -> bool:
+    return PLANTED in (folder / "reports/index.html").read_text()
+
+
+def test_texts_are_where_they_may_be_and_secrets_nowhere(tmp_path: Path, tiny: Params) -> None:
+    """The model is judged three times; MLflow keeps what every time told it."""
+    folder = folder_of(tmp_path, tiny, "local")
     names = {name.rpartition("/")[2] for name, _ in said_to_mlflow(folder)}
     assert {"index.html", "evaluation.json", "test.parquet", "params.yaml", "model.safetensors"} <= names
-    assert holding(folder, PLANTED) == in_mlflow
-    assert (PLANTED in (folder / "reports/index.html").read_text()) == in_report
+    assert in_report(folder)
+    edit(folder, evaluate={"publish_texts": "none"})
+    run(folder, sys.executable, "-m", "stages.evaluate")
+    assert not in_report(folder)
+    assert holding(folder, PLANTED) == set(), "neither what is kept here nor what is shown nowhere is told"
     assert holding(folder, "planted.csv:") >= {"index.html", "test.parquet"}, "ids stand for the rows"
+    edit(folder, evaluate={"publish_texts": "mlflow"})
+    run(folder, sys.executable, "-m", "stages.evaluate")
+    assert in_report(folder)
+    assert holding(folder, PLANTED) == {"index.html", "changes.patch"}
+    assert holding(folder, TOKEN) == holding(folder, PASSWORD) == set()
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize(("publish_texts", "told"), [("none", set()), ("mlflow", {"index.html", "changes.patch"})])
+def test_a_whole_pipeline_tells_no_more_and_no_less(
+    tmp_path: Path, tiny: Params, publish_texts: str, told: set[str]
+) -> None:
+    folder = folder_of(tmp_path, tiny, publish_texts)
+    assert holding(folder, PLANTED) == told
+    assert in_report(folder) == (publish_texts != "none")
     assert holding(folder, TOKEN) == holding(folder, PASSWORD) == set()

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
+from pipeline import params_file, project
 from pipeline.params import Data, Evaluate, Hardware, Model, Params, Tokenizer, Train
+from pipeline.tasks import names
 from pipeline.tasks.base import Batch
-from tests.conftest import TINY_BERT, texts_and_labels
+from tests.conftest import REPOSITORY, TINY_BERT, texts_and_labels
 
 TINY_T5 = {"model_type": "t5", "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
 TINY_BART = {
@@ -179,4 +183,22 @@ CASES = [
         what="of translations",
     ),
 ]
-# assert {case.task for case in CASES} == set(names()), "every task has a case, and every case a task"
+assert {case.task for case in CASES} == set(names()), "every task has a case, and every case a task"
+
+
+def make(case: Case, folder: Path) -> None:
+    """Make the folder, in which the process is, the project of a case after the stages check, prepare and tokenize."""
+    from stages.check import check
+    from stages.prepare import prepare
+    from stages.tokenize import tokenize
+
+    params = case.whole_params()
+    (folder / "dvc.yaml").write_text((REPOSITORY / "dvc.yaml").read_text())
+    (folder / "params.yaml").write_text(params_file.render(params))
+    project.RAW.mkdir(parents=True)
+    for split, table in case.tables().items():
+        pq.write_table(table, project.RAW / f"{split}.parquet")
+    project.CHECKED.parent.mkdir(parents=True, exist_ok=True)
+    check(params)
+    prepare(params)
+    tokenize(params)

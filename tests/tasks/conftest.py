@@ -2,43 +2,28 @@
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline import params_file, project
+from pipeline import project
 from pipeline.model.build import build
 from pipeline.params import Params
 from pipeline.tasks import find
 from pipeline.tasks.base import Collation, Task
-from tests.conftest import REPOSITORY
-from tests.tasks.cases import CASES, Case
+from tests.tasks.cases import CASES, Case, make
 
 
 @pytest.fixture(scope="session", params=CASES, ids=str)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Path]:
     """A case, and its folder after the stages check, prepare and tokenize."""
-    from stages.check import check
-    from stages.prepare import prepare
-    from stages.tokenize import tokenize
-
     case: Case = request.param
     folder = tmp_path_factory.mktemp("case")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("DVC_ROOT", raising=False)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        params = case.whole_params()
-        (folder / "dvc.yaml").write_text((REPOSITORY / "dvc.yaml").read_text())
-        (folder / "params.yaml").write_text(params_file.render(params))
-        project.RAW.mkdir(parents=True)
-        for split, table in case.tables().items():
-            pq.write_table(table, project.RAW / f"{split}.parquet")
-        project.CHECKED.parent.mkdir(parents=True, exist_ok=True)
-        check(params)
-        prepare(params)
-        tokenize(params)
+        make(case, folder)
     return case, folder
 
 

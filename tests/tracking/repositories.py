@@ -19,9 +19,9 @@ def write(files: dict[str, str | bytes], folder: Path | None = None) -> None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def commit(files: dict[str, str | bytes], message: str = "a commit") -> str:
-    """Commit files in the present folder, and return the commit."""
-    write(files)
-    git("add", "-f", "--", *files)
-    git("commit", "-qm", message)
-    return git("rev-parse", "HEAD")
+def commit(files: dict[str, str | bytes], message: str = "a commit", folder: Path | None = None) -> str:
+    """Commit files in a folder, and return the commit."""
+    write(files, folder)
+    git("add", "-f", "--", *files, folder=folder)
+    git("commit", "-qm", message, folder=folder)
+    return git("rev-parse", "HEAD", folder=folder)

@@ -140,6 +140,13 @@ def test_versions_are_read_from_what_is_installed_and_no_package_is_imported():
             Params(data=Data(dataset_name=None, train_file="data/raw/train.tsv"), train=Train(learning_rate=0.002)),
             "lr 0.002 bs 64 modernbert train",
         ),
+        (
+            Params(
+                data=Data(dataset_name=None, train_file=["data/raw/multi30k/train.en", "data/raw/multi30k/train.de"]),
+                train=Train(learning_rate=0.002),
+            ),
+            "lr 0.002 bs 64 modernbert multi30k",
+        ),
         (Params(tracking=Tracking(run_name="mine")), "mine"),
     ],
 )

@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from pipeline.errors import UserError
 from pipeline.tracking import history
 from pipeline.tracking.registry import CHAMPION, Registry, answered
-from tests.tracking.conftest import start
+from tests.tracking.promoters import raced
 
 MODEL = "it's a model"
 
@@ -52,36 +52,10 @@ def test_a_champion_that_changed_is_not_replaced(versions: list[str]) -> None:
     assert [event.version for event in registry.state().events] == ["1", "2"]
 
 
-PROMOTER = f"""
-import time
-from pathlib import Path
-from pipeline.errors import UserError
-from pipeline.tracking.registry import Registry
-registry = Registry.open({MODEL!r})
-version = registry.version("VERSION")
-print("ready", flush=True)
-while not Path("go").exists():
-    time.sleep(0.001)
-try:
-    registry.move(version, "1", "promoted")
-    print("won")
-except UserError as error:
-    print("lost:", error)
-"""
-
-
 def test_of_three_promoters_at_once_one_wins(client: MlflowClient, versions: list[str], home: Path) -> None:
-    promoters = [start(PROMOTER.replace("VERSION", number), home) for number in versions[1:]]
-    for promoter in promoters:
-        assert promoter.stdout is not None
-        assert promoter.stdout.readline() == "ready\n"
-    (home / "go").touch()
-    said = [promoter.communicate(timeout=300)[0] for promoter in promoters]
-    winners = [number for number, answer in zip(versions[1:], said, strict=True) if answer == "won\n"]
-    assert len(winners) == 1, said
-    assert sum("by now, and was version 1" in answer for answer in said) == 2
-    assert str(client.get_model_version_by_alias(MODEL, CHAMPION).version) == winners[0]
-    assert history.champions(Registry.open(MODEL).state().events) == ["1", *winners]
+    winner = raced(MODEL, versions[1:], home)
+    assert str(client.get_model_version_by_alias(MODEL, CHAMPION).version) == winner
+    assert history.champions(Registry.open(MODEL).state().events) == ["1", winner]
 
 
 def test_a_store_that_refuses_says_why(home: Path) -> None:

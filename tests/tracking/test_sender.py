@@ -1,16 +1,11 @@
-"""The process that sends: a database or server that fails, is gone or refuses us, and how runs end."""
+"""The process that sends: a database or server that fails or is gone, and how runs end."""
 
-import logging
 import os
 import signal
 import socket
 import sqlite3
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import import_module
 from pathlib import Path
 
 import psutil
@@ -20,8 +15,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from pipeline.errors import UserError
-from pipeline.tracking import forward, journal, run_map, sender, store, sync
+from pipeline.tracking import forward, journal, run_map, sender, sending, store, sync
 from pipeline.tracking.run import Run
 from tests.tracking.conftest import start
 from tests.tracking.runs import DIGEST, begun, evaluated, points, stored
@@ -42,6 +36,11 @@ def is_(client: MlflowClient, run: Run, status: str) -> bool:
         return False
 
 
+def senders() -> list[psutil.Process]:
+    """Those of this process."""
+    return [child for child in psutil.Process().children() if "pipeline.tracking.sender" in child.cmdline()]
+
+
 def test_a_run_is_sent_while_it_goes_on_with_what_the_machine_does(
     client: MlflowClient, home: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -54,7 +53,24 @@ def test_a_run_is_sent_while_it_goes_on_with_what_the_machine_does(
     assert points(client, run, "train/loss") == [(1, 1.0), (2, 0.5)]
     assert stored(client, run).info.status == "FINISHED"
     assert journal.pending() == []
-    assert not [child for child in psutil.Process().children() if "pipeline.tracking.sender" in child.cmdline()]
+    assert senders() == []
+
+
+def test_a_sender_that_imports_ahead_is_that_of_the_run_and_does_not_outlive_the_block(
+    client: MlflowClient, home: Path
+):
+    with sending.ahead():
+        (early,) = senders()
+        with begun() as run:
+            assert senders() == [early]
+            run.metrics(1, {"train/loss": 1.0})
+        wait_for(lambda: is_(client, run, "FINISHED"))
+        assert points(client, run, "train/loss") == [(1, 1.0)]
+    with sending.ahead():
+        (unused,) = senders()
+        assert unused.pid != early.pid
+    assert senders() == []
+    assert not unused.is_running()
 
 
 def test_a_database_that_fails_in_mid_run_loses_nothing(
@@ -92,7 +108,7 @@ with Run.start(Params(), inputs={}, device="cpu") as run:
     program = start(code, home)
     assert program.stdin is not None and program.stdout is not None
 
-    def senders() -> list[psutil.Process]:
+    def of_the_program() -> list[psutil.Process]:
         return psutil.Process(program.pid).children()
 
     def told(step: int) -> bool:
@@ -100,12 +116,12 @@ with Run.start(Params(), inputs={}, device="cpu") as run:
 
     run = Run(journal.of(program.stdout.readline().strip()), log_model=False)
     wait_for(lambda: is_(client, run, "RUNNING"))
-    (first,) = senders()
+    (first,) = of_the_program()
     first.kill()
     program.stdin.write("\n")
     program.stdin.flush()
     wait_for(lambda: told(0))
-    (second,) = senders()
+    (second,) = of_the_program()
     assert second.pid != first.pid
     program.kill()
     program.communicate()
@@ -115,29 +131,6 @@ with Run.start(Params(), inputs={}, device="cpu") as run:
     with begun():
         wait_for(lambda: is_(client, run, "KILLED"))
     assert journal.pending() == []
-
-
-@pytest.fixture
-def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseWSGIServer]:
-    """MLflow's own server over the project's database, in a thread, on a free port."""
-    from mlflow import server as mlflow_server
-    from mlflow.server import handlers
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import_module("starlette.middleware.wsgi")  # the server does, at a search of runs, and it warns of itself
-    monkeypatch.setenv(mlflow_server.BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{home / 'mlflow.db'}")
-    monkeypatch.setenv(mlflow_server.ARTIFACT_ROOT_ENV_VAR, str(home / "kept"))
-    monkeypatch.setattr(handlers, "_tracking_store", None)
-    # It would make the database the address for everything in this process.
-    monkeypatch.setattr(handlers.utils, "set_tracking_uri", lambda uri: None)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    made = make_server("127.0.0.1", 0, mlflow_server.app, threaded=True)
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{made.server_port}")
-    yield made
-    made.shutdown()
-    made.server_close()
 
 
 def test_a_server_that_is_gone_in_mid_run_costs_no_metric(
@@ -200,89 +193,18 @@ def test_a_server_that_is_always_slow_is_given_more_time(home: Path, monkeypatch
             waited.append(int(os.environ[store.TIMEOUT]))
             if waited[-1] < 20:
                 raise store.Unreachable("timed out")
-            sending._closing = True
+            slow._closing = True
 
     waited: list[int] = []
-    sending = sender._Sender(journal.new(), lambda: None)
-    sending._journal.folder.mkdir(parents=True)
+    slow = sender._Sender(journal.new(), lambda: None)
+    slow._journal.folder.mkdir(parents=True)
     monkeypatch.setattr(sender._Sender, "_rest", lambda self, seconds: None)
     monkeypatch.setattr(sender._Sender, "_send_others", lambda self, client: None)
     monkeypatch.setattr(sync, "connected", lambda journal: None)
     monkeypatch.setattr(forward, "Forwarder", Slow)
     monkeypatch.setenv(store.TIMEOUT, store.IMPATIENCE[store.TIMEOUT])
-    sending.run()
+    slow.run()
     assert waited[:4] == [3, 6, 12, 24]
-
-
-def test_a_login_that_may_only_read_is_an_error_before_training(
-    server: BaseWSGIServer, home: Path, monkeypatch: pytest.MonkeyPatch
-):
-    serve = server.app
-
-    def reads_only(environ: dict[str, str], start_response: Callable[..., object]) -> object:
-        if not environ["PATH_INFO"].endswith("/runs/create"):
-            return serve(environ, start_response)
-        start_response("403 Forbidden", [("Content-Type", "application/json")])
-        return [b'{"error_code": "PERMISSION_DENIED", "message": "may not write"}']
-
-    monkeypatch.setattr(server, "app", reads_only)
-    with pytest.raises(UserError, match=r"does not let it write to this experiment .*may not write"):
-        begun()
-    assert journal.pending() == []
-
-
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        (401, "refuses this login"),
-        (403, "refuses this login"),
-        (404, "is no MLflow server"),
-        (200, "is no MLflow server"),
-    ],
-)
-def test_a_server_that_refuses_us_is_an_error_before_training(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int, said: str
-):
-    class Refuses(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(code)
-            self.end_headers()
-            self.wfile.write(b"<html>Hello</html>")
-
-        do_POST = do_GET  # noqa: N815
-
-        def log_message(self, format: str, *values: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
-        try:
-            with pytest.raises(UserError, match=said):
-                begun()
-        finally:
-            server.shutdown()
-
-
-def test_a_server_of_mlflow_2_is_an_error_before_training(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    class Old(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"2.22.1" if self.path == "/version" else b"{}")
-
-        def log_message(self, format: str, *values: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Old) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
-        try:
-            with pytest.raises(UserError, match=r"is MLflow 2\.22\.1, and this needs 3 or newer"):
-                begun()
-        finally:
-            server.shutdown()
-    assert list((folder / ".reprise" / "journal").iterdir()) == [], "a run that never began leaves nothing"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])

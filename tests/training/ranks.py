@@ -34,10 +34,15 @@ from pipeline.training.optimizer import adamw
 from pipeline.training.parallel import Preempted
 from pipeline.training.train import train
 from pipeline.world import World
-from tests.training.nursery import nursery
+from tests.nursery import Nursery, nursery
 from tests.training.own_memory import added
 
 _SECONDS = 300.0  # that anything may take on a busy machine
+
+
+def forker() -> Nursery:
+    """The one that has imported what a training takes."""
+    return nursery("pipeline.tracking.run", "stages.train", "tests.training.ranks")
 
 
 def start(size: int, function: str, folder: Path, arguments: dict[str, Any]) -> list[int]:
@@ -47,7 +52,7 @@ def start(size: int, function: str, folder: Path, arguments: dict[str, Any]) -> 
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
-        nursery().start(
+        forker().start(
             "tests.training.ranks",
             [function, str(folder), json.dumps(arguments)],
             folder,
@@ -60,7 +65,7 @@ def start(size: int, function: str, folder: Path, arguments: dict[str, Any]) -> 
 
 def ends(processes: list[int]) -> list[int]:
     """The exit codes of ranks, when all have ended."""
-    return [nursery().wait(process, _SECONDS) for process in processes]
+    return [forker().wait(process, _SECONDS) for process in processes]
 
 
 def run(size: int, function: str, folder: Path, arguments: dict[str, Any]) -> Any:

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.params import Params
 from tests.training.homes import checkpoints_of, environment, home_of, points, results, workers_of
-from tests.training.nursery import nursery
+from tests.training.ranks import forker
 
 pytestmark = pytest.mark.slow
 
@@ -49,8 +49,8 @@ def wait_for(event: Callable[[], bool], what: str, seconds: float = SECONDS) -> 
 
 
 def start(home: Path) -> int:
-    """The stage, which the nursery forks."""
-    return nursery().start("stages.train", [], home, home / "log", environment())
+    """The stage, forked."""
+    return forker().start("stages.train", [], home, home / "log", environment())
 
 
 def run(home: Path) -> tuple[float, float]:
@@ -61,7 +61,7 @@ def run(home: Path) -> tuple[float, float]:
     wait_for(is_training, "the training begins")
     training = time.monotonic()
     code: list[int | None] = []
-    wait_for(lambda: code.append(nursery().ended(process)) or code[-1] is not None, "the stage ends")
+    wait_for(lambda: code.append(forker().ended(process)) or code[-1] is not None, "the stage ends")
     assert code[-1] == 0, (home / "log").read_text()
     return training - begun, time.monotonic() - training
 
@@ -104,7 +104,7 @@ def start_and_kill(draw: random.Random, home: Path, times: tuple[float, float], 
     ends.starts += 1
     stage = start(home)
     code: list[int | None] = []
-    wait_for(lambda: code.append(nursery().ended(stage)) or code[-1] is not None or is_due(), "the instant comes")
+    wait_for(lambda: code.append(forker().ended(stage)) or code[-1] is not None or is_due(), "the instant comes")
     if code[-1] is None:
         workers = [worker.pid for worker in workers_of(stage)]
         aimed = draw.choice(workers) if workers and draw.random() < 0.6 else stage
@@ -115,7 +115,7 @@ def start_and_kill(draw: random.Random, home: Path, times: tuple[float, float], 
         else:
             torn = ", torn" if checkpoints_of(home, "unfinished-[0-9]*") else ""
             ends.kills[f"{'stage' if aimed == stage else 'worker'}, {kind}{torn}"] += 1
-        wait_for(lambda: code.append(nursery().ended(stage)) or code[-1] is not None, "the stage ends after a kill")
+        wait_for(lambda: code.append(forker().ended(stage)) or code[-1] is not None, "the stage ends after a kill")
         time.sleep(SECONDS_TO_DIE)
     assert not workers_of(stage), "a worker outlives its stage"
     assert code[-1] in (0, 1, 75, -signal.SIGKILL), (home / "log").read_text()

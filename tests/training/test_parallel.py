@@ -7,33 +7,43 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from pipeline import params_file, project
 from pipeline.params import Params
-from pipeline.tasks import names
+from tests.tasks.cases import CASES, Case, make
 from tests.training.ranks import run
 
 PARTS = [1, 2, 4]
+ONE_A_TASK = [next(case for case in CASES if case.task == name) for name in dict.fromkeys(case.task for case in CASES)]
 Outcome = tuple[dict[str, float], bytes]
 """What was logged, and the bytes of the exported weights."""
 
 
-@pytest.fixture(params=names())
-def without_dropout(request: pytest.FixtureRequest, tokenized: Path, tiny_params: Params) -> Params:
-    """Params of every task, with a model that draws nothing."""
-    config = {**(tiny_params.model.config or {}), "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    params = tiny_params.model_copy(
-        update={"task": request.param, "model": tiny_params.model.model_copy(update={"config": config})}
+def still(params: Params) -> Params:
+    """The same with a model that draws nothing."""
+    assert params.model.config is not None
+    known = CONFIG_MAPPING[params.model.config["model_type"]]().to_dict()
+    off = {name: 0.0 for name, value in known.items() if "drop" in name and isinstance(value, float)}
+    return params.model_copy(
+        update={"model": params.model.model_copy(update={"config": {**params.model.config, **off}})}
     )
-    project.PARAMS.write_text(params_file.render(params))
-    return params
 
 
-def test_the_gradient_does_not_depend_on_accumulation_and_processes(tokenized: Path, without_dropout: Params) -> None:
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.wide] if place else [], id=str(case))
+        for place, case in enumerate(ONE_A_TASK)
+    ],
+)
+def test_the_gradient_does_not_depend_on_accumulation_and_processes(case: Case, folder: Path) -> None:
+    make(case, folder)
+    project.PARAMS.write_text(params_file.render(still(case.whole_params())))
     asked = {"kinds": ["ddp", "fsdp", "exact"], "parts": PARTS}
-    (whole,) = run(1, "gradients", tokenized, {"kinds": ["ddp"], "parts": [1]}).values()
+    (whole,) = run(1, "gradients", folder, {"kinds": ["ddp"], "parts": [1]}).values()
     for size in (1, 2, 4):
-        for name, gradient in run(size, "gradients", tokenized, asked).items():
+        for name, gradient in run(size, "gradients", folder, asked).items():
             off = torch.linalg.norm(gradient - whole) / torch.linalg.norm(whole)
             assert off <= 1e-5, f"{name} on {size} processes is off by {off:.1e}"
 
@@ -47,18 +57,25 @@ def trained(folder: Path, home: Path, size: int, hardware: dict[str, Any], stop_
     return logged, model.read_bytes() if model.exists() else b""
 
 
+def two_epochs(params: Params, **train: object) -> None:
+    """Let the project train for 26 steps."""
+    changed = params.train.model_copy(update={"num_train_epochs": 2, **train})
+    project.PARAMS.write_text(params_file.render(params.model_copy(update={"train": changed})))
+
+
 def test_exact_sums_give_the_same_bits_on_any_number_of_processes(
-    tokenized: Path, tmp_path_factory: pytest.TempPathFactory
+    tokenized: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    two_epochs(tiny_params)
     exact = {"reduce": "exact"}
     elsewhere = tmp_path_factory.mktemp("ranks")
     logged, model = trained(tokenized, elsewhere / "1", 1, exact)
-    assert "39 train/loss" in logged
+    assert "26 train/loss" in logged
     for size in (2, 4):
         assert trained(tokenized, elsewhere / f"{size}", size, exact) == (logged, model)
     changing = elsewhere / "changing"
     parts = [
-        trained(tokenized, changing, size, exact, stop_at)[0] for size, stop_at in ((1, 8), (2, 16), (4, 26), (1, None))
+        trained(tokenized, changing, size, exact, stop_at)[0] for size, stop_at in ((1, 8), (2, 13), (4, 20), (1, None))
     ]
     assert (changing / project.BEST_MODEL / "model.safetensors").read_bytes() == model
     # What each of them told is what the whole training told, and nothing is missing.
@@ -66,14 +83,13 @@ def test_exact_sums_give_the_same_bits_on_any_number_of_processes(
 
 
 def test_fast_sums_differ_by_rounding_alone(
-    tokenized: Path, without_dropout: Params, tmp_path_factory: pytest.TempPathFactory
+    tokenized: Path, tiny_params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("ranks")
-    train = without_dropout.train.model_copy(update={"num_train_epochs": 4, "logging_steps": 1})
-    project.PARAMS.write_text(params_file.render(without_dropout.model_copy(update={"train": train})))
+    two_epochs(still(tiny_params), logging_steps=1)
     alone, _ = trained(tokenized, elsewhere / "alone", 1, {})
-    assert "50 train/loss" in alone
-    (score,) = (value for name, value in alone.items() if name == "52 validation/accuracy")
+    assert "25 train/loss" in alone
+    (score,) = (value for name, value in alone.items() if name == "26 validation/accuracy")
     sure = 1.96 * math.sqrt(score * (1 - score) / 50)  # of 50 rows
     for size, parallel, checkpointing in ((2, "ddp", True), (2, "fsdp", True), (4, "ddp", False), (4, "fsdp", False)):
         hardware = {"parallel": parallel, "gradient_checkpointing": checkpointing}
@@ -82,4 +98,4 @@ def test_fast_sums_differ_by_rounding_alone(
         for name, value in logged.items():
             if name.endswith("/loss"):
                 assert value == pytest.approx(alone[name], abs=1e-6), f"{name}, {size} x {parallel}"
-        assert abs(logged["52 validation/accuracy"] - score) <= sure
+        assert abs(logged["26 validation/accuracy"] - score) <= sure

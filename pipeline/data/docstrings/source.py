@@ -1,20 +1,15 @@
-"""The embedded corpus: docstrings of the pinned dependencies, read from their source files with `ast`.
-
-A row is the first paragraph of a docstring; its label is the package that it comes from, whose names are masked.
-Nothing is imported. The rows depend on the packages' versions and on nothing else.
-"""
+"""Docstrings of installed packages, read from their source files with `ast`; nothing is imported."""
 
 import ast
 import gc
 import hashlib
 import importlib.util
-import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import pyarrow as pa
+from random import Random
 
 from pipeline.errors import UserError
 
@@ -32,9 +27,6 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 """The packages, each with the names that it goes by; a hyphen stands for itself, an underscore, a space or nothing."""
 
-MASK = "pkgname"
-MIN_WORDS = 3
-MAX_ROWS_A_PACKAGE = 3000
 # Files with fewer docstrings cost more time than they are worth.
 MAX_BYTES_A_DOCSTRING = 4000
 SKIPPED_FOLDERS = frozenset(
@@ -46,9 +38,6 @@ Owner = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 _NESTING = (ast.Module, ast.ClassDef, ast.If, ast.Try, ast.ExceptHandler, ast.With)
 _BLOCKS = ("body", "orelse", "finalbody", "handlers")
-_WORD = re.compile(r"[^\W\d_]{2,}")
-# Short names are masked as whole words alone, long ones inside others too: NumPy's `np` is no part of `input`.
-_LONGEST_WHOLE_WORD = 3
 
 
 @dataclass(frozen=True)
@@ -68,51 +57,27 @@ class Documented:
     node: Owner
     docstring: str
 
+    @property
+    def place(self) -> str:
+        """Its file and line, as `torch/nn/init.py:102`."""
+        return f"{self.path}:{self.line}"
 
-def rows(limit: int | None = None) -> pa.Table:
-    """The corpus: `id` (`torch/nn/init.py:102`), `text` and `label`, all strings, by package, file and line.
+    @property
+    def draw(self) -> Random:
+        """Draws that depend on its place alone."""
+        return Random(self.place)  # noqa: S311 -- nothing here is a secret
 
-    A text that stands twice in a package is kept once; one that stands in two packages is left out.
 
-    Args:
-        limit: about how many rows at most, for a quick look; all if None.
-
-    Raises:
-        UserError: one of the packages is not installed.
-    """
-    cap = MAX_ROWS_A_PACKAGE if limit is None else min(MAX_ROWS_A_PACKAGE, -(-limit // len(PACKAGES)))
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Collect no garbage meanwhile: syntax trees have no cycles, and to look for some takes a quarter of the time."""
     collecting = gc.isenabled()
-    # Syntax trees have no cycles, and looking for some takes a quarter of the time.
     gc.disable()
     try:
-        found = {package: _texts(package, cap) for package in PACKAGES}
+        yield
     finally:
         if collecting:
             gc.enable()
-    packages_of: dict[str, int] = {}
-    for texts in found.values():
-        for text in texts:
-            packages_of[text] = packages_of.get(text, 0) + 1
-    columns: dict[str, list[str]] = {"id": [], "text": [], "label": []}
-    for package, texts in found.items():
-        for text, place in sorted(texts.items(), key=lambda item: item[1]):
-            if packages_of[text] == 1:
-                columns["id"].append(f"{place[0]}:{place[1]}")
-                columns["text"].append(text)
-                columns["label"].append(package)
-    return pa.table(columns, schema=pa.schema([(name, pa.string()) for name in columns]))
-
-
-def _texts(package: str, cap: int) -> dict[str, tuple[str, int]]:
-    """The first distinct texts of a package, each with its file and line."""
-    texts: dict[str, tuple[str, int]] = {}
-    for owner in documented(package):
-        text = masked(first_paragraph(owner.docstring))
-        if len(_WORD.findall(text.replace(MASK, ""))) >= MIN_WORDS:
-            texts.setdefault(text, (owner.path, owner.line))
-            if len(texts) == cap:
-                break
-    return texts
 
 
 def documented(package: str) -> Iterator[Documented]:
@@ -177,24 +142,3 @@ def _owners(tree: ast.Module) -> list[Owner]:
 
 def _line(node: Owner) -> int:
     return 1 if isinstance(node, ast.Module) else node.lineno
-
-
-def first_paragraph(docstring: str) -> str:
-    """The text before the first empty line, white space collapsed."""
-    return " ".join(re.split(r"\n\s*\n", docstring.strip(), maxsplit=1)[0].split())
-
-
-def _mask_pattern() -> re.Pattern[str]:
-    names = sorted((name for names in PACKAGES.values() for name in names), key=len, reverse=True)
-    spelled = {name: name.replace("-", "[-_ ]?") for name in names}
-    inside = [spelled[name] for name in names if len(name) > _LONGEST_WHOLE_WORD]
-    whole = [spelled[name] for name in names if len(name) <= _LONGEST_WHOLE_WORD]
-    return re.compile(f"{'|'.join(inside)}|(?<![a-z0-9])(?:{'|'.join(whole)})(?![a-z0-9])", re.IGNORECASE)
-
-
-_MASKED = _mask_pattern()
-
-
-def masked(text: str) -> str:
-    """The text with every name of every package replaced by `MASK`."""
-    return _MASKED.sub(MASK, text)

@@ -1,0 +1,5 @@
+"""A tiny model that was exported once."""
+
+from tests.serving.exported import model
+
+__all__ = ["model"]
