@@ -30,10 +30,9 @@ def export(
     if is_adapted(model):
         save_adapter(model, params.model, unfinished / ADAPTER)
         merge(model)
-    if hasattr(model.config, "use_cache"):
-        model.config.use_cache = True  # of no use in training; whoever generates with the model wants it
-        if model.generation_config is not None:
-            model.generation_config.use_cache = True
+    if model.can_generate():
+        # Of no use in training; whoever generates with the model wants it.
+        model.config.use_cache = model.generation_config.use_cache = True  # type: ignore[union-attr]
     model.save_pretrained(unfinished)
     encoder.save_pretrained(unfinished)
     card = {"task": params.task, "state": task.state(), "tokenizer": params.tokenizer.model_dump(mode="json")}

@@ -150,7 +150,11 @@ CASES = [
     Case(
         "sft",
         chats,
-        {"model": Model(config=TINY_LLAMA), "tokenizer": Tokenizer(vocab_size=400, max_seq_length=48)},
+        {
+            "model": Model(config=TINY_LLAMA),
+            "tokenizer": Tokenizer(vocab_size=400, max_seq_length=48),
+            "evaluate": Evaluate(max_new_tokens=8),
+        },
         their_loss=shifted_loss,
     ),
     Case("text-classification", classified),
