@@ -13,6 +13,7 @@ from transformers import (
 from pipeline.model.export import export, load
 from pipeline.params import Model, Params
 from pipeline.params import Tokenizer as Settings
+from pipeline.tasks.causal_lm import CausalLM
 from tests.conftest import TINY_BERT
 from tests.model.tiny import (
     TASK,
@@ -74,3 +75,13 @@ def test_an_export_that_breaks_off_leaves_the_earlier_model(exported: Path, monk
     export(model, encoder, TASK, params, exported)
     assert {path.name for path in exported.iterdir()} == set(before)
     assert (exported / "model.safetensors").read_bytes() != before["model.safetensors"]
+
+
+def test_an_exported_language_model_keeps_a_cache_when_it_generates(folder: Path) -> None:
+    task = CausalLM()
+    params = from_scratch({**TINY_BERT, "model_type": "llama"})
+    model, encoder = built(params, task)
+    assert not model.config.use_cache, "training has no use for one"
+    export(model, encoder, task, params, Path("models/best"))
+    assert json.loads(Path("models/best/config.json").read_text())["use_cache"]
+    assert json.loads(Path("models/best/generation_config.json").read_text())["use_cache"]
