@@ -54,6 +54,21 @@ def _steps(value: float) -> float:
     return value
 
 
+def _weights(value: object) -> object:
+    if value is None or value == "balanced":
+        return value
+    if not isinstance(value, dict) or not value:
+        raise ValueError("it can be null, balanced, or weights by label, such as {rare: 2.0}")
+    # YAML reads a label such as 0 as a number.
+    weights = {str(label) if type(label) is int else label: _number(weight) for label, weight in value.items()}
+    for label, weight in weights.items():
+        if not isinstance(label, str):
+            raise ValueError(f"the label {label!r} must be text; put it in quotes")
+        if isinstance(weight, bool) or not (isinstance(weight, int | float) and 0 < weight < float("inf")):
+            raise ValueError(f"the weight of '{label}' must be a number above 0")
+    return weights
+
+
 def _json(value: object) -> object:
     # YAML knows dates, bytes, endless numbers and mappings that hold themselves; a model's config.json does not.
     try:
@@ -66,6 +81,7 @@ def _json(value: object) -> object:
 Number = Annotated[float, BeforeValidator(_number)]
 Names = Annotated[list[str], BeforeValidator(_list)]
 Files = Annotated[str | Annotated[list[str], Field(min_length=2)] | None, BeforeValidator(_files)]
+ClassWeights = Annotated[Literal["balanced"] | dict[str, float] | None, BeforeValidator(_weights)]
 JsonValue = Annotated[Any, AfterValidator(_json)]
 
 
@@ -291,6 +307,9 @@ class Train(Section):
     label_smoothing_factor: Number = Field(0.1, ge=0, lt=1, description="share of each target given to all labels")
     mlm_probability: Number = Field(
         0.15, gt=0, lt=1, description="masked-lm: the share of tokens to find again in training; 0.15 in evaluation"
+    )
+    class_weights: ClassWeights = Field(
+        None, description="of classification: balanced, or weights by label, such as {rare: 2.0}; others weigh 1"
     )
     nan_policy: Literal["raise", "skip"] = Field(
         "raise", description="a step whose loss or gradient is not finite: raise ends the run, skip leaves the step out"

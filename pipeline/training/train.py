@@ -43,6 +43,7 @@ def train(
     """
     check_noted(params)
     task = find(params.task).load(project.PREPARED)
+    task.check_train(params.train)
     tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
     torch.manual_seed(params.train.seed)
     try:
