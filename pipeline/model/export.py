@@ -32,7 +32,7 @@ def export(
         merge(model)
     if model.can_generate():
         # Of no use in training; whoever generates with the model wants it.
-        model.config.use_cache = model.generation_config.use_cache = True  # type: ignore[union-attr]
+        model.config.use_cache = model.generation_config.use_cache = True
     model.save_pretrained(unfinished)
     encoder.save_pretrained(unfinished)
     card = {"task": params.task, "state": task.state(), "tokenizer": params.tokenizer.model_dump(mode="json")}
