@@ -201,6 +201,7 @@ def loss_with_positions(model: Any, batch: Batch) -> torch.Tensor:
 
 
 CASES = [
+    Case("text-classification", classified),
     Case("causal-lm", texts, {"model": Model(config=TINY_LLAMA)}, their_loss=shifted_loss),
     Case(
         "causal-lm",
@@ -220,7 +221,6 @@ CASES = [
         },
         their_loss=shifted_loss,
     ),
-    Case("text-classification", classified),
     Case("text-classification", pairs, {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=32)}, what="of pairs"),
     Case(
         "text-classification",
