@@ -17,6 +17,7 @@ from pipeline.params import Model, Params
 from pipeline.params import Tokenizer as Settings
 from pipeline.tasks.causal_lm import CausalLM
 from pipeline.tasks.seq2seq import Seq2Seq
+from pipeline.tasks.text_classification import TextClassification
 from tests.conftest import TINY_BERT
 from tests.model.tiny import (
     TASK,
@@ -42,7 +43,7 @@ def test_the_export_is_a_plain_hugging_face_folder(folder: Path) -> None:
     assert dict(again("a text", "a pair")) == dict(encoder("a text", "a pair"))
     card = json.loads(Path("models/best/reprise.json").read_text())
     assert card["task"] == "text-classification"
-    assert card["state"] == {"labels": ["bad", "good"], "inputs": ["text"]}
+    assert TextClassification.of_state(card["state"]) == TASK
     assert Settings(**card["tokenizer"]) == params.tokenizer
     assert sorted(path.name for path in Path("models").iterdir()) == ["best"]
     same = load(Path("models/best"), TASK)
