@@ -77,7 +77,7 @@ def own_generation(params: Params) -> "GenerationConfig | None":
         return None
     name = located(params.model.model_name_or_path, "model.model_name_or_path")
     try:
-        return transformers.GenerationConfig.from_pretrained(name, revision=params.model.model_revision)
+        return transformers.GenerationConfig.from_pretrained(name, revision=params.model.model_revision or "main")
     except OSError:  # there is no such file
         return None
 
