@@ -32,10 +32,9 @@ def export(
         merge(model)
     if task.generates != "none" and (own := own_generation(params)) is not None:
         model.generation_config = own
-    if hasattr(model.config, "use_cache"):
-        model.config.use_cache = True  # of no use in training; whoever generates with the model wants it
-        if getattr(model, "generation_config", None) is not None:
-            model.generation_config.use_cache = True
+    if model.can_generate():
+        # Of no use in training; whoever generates with the model wants it.
+        model.config.use_cache = model.generation_config.use_cache = True
     model.save_pretrained(unfinished)
     encoder.save_pretrained(unfinished)
     card = {"task": params.task, "state": task.state(), "tokenizer": params.tokenizer.model_dump(mode="json")}

@@ -15,6 +15,7 @@ from transformers import (
 from pipeline.model.export import export, load
 from pipeline.params import Model, Params
 from pipeline.params import Tokenizer as Settings
+from pipeline.tasks.causal_lm import CausalLM
 from pipeline.tasks.seq2seq import Seq2Seq
 from tests.conftest import TINY_BERT
 from tests.model.tiny import (
@@ -92,3 +93,13 @@ def test_how_a_pretrained_model_writes_is_exported_with_it(folder: Path) -> None
     export(best, encoder, Seq2Seq(), params, folder / "best")
     exported = load(folder / "best", Seq2Seq()).generation_config
     assert {name: getattr(exported, name) for name in own} == own
+
+
+def test_an_exported_language_model_keeps_a_cache_when_it_generates(folder: Path) -> None:
+    task = CausalLM()
+    params = from_scratch({**TINY_BERT, "model_type": "llama"})
+    model, encoder = built(params, task)
+    assert not model.config.use_cache, "training has no use for one"
+    export(model, encoder, task, params, Path("models/best"))
+    assert json.loads(Path("models/best/config.json").read_text())["use_cache"]
+    assert json.loads(Path("models/best/generation_config.json").read_text())["use_cache"]

@@ -2,6 +2,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -17,6 +18,7 @@ from pipeline.model.export import export
 from pipeline.params import Evaluate, Hardware, Model, Params, Tokenizer
 from pipeline.serving.predictor import Predictor
 from pipeline.tasks.seq2seq import Seq2Seq
+from pipeline.tasks.text_classification import MultiLabelClassification
 from tests.conftest import texts_and_labels
 from tests.serving.exported import LABELS, asked, export_tiny_model
 from tests.tasks.cases import TINY_T5
@@ -109,6 +111,24 @@ def test_a_damaged_model_is_no_traceback(single: Path, tmp_path: Path, name: str
         (folder / name).write_bytes(content)
     with pytest.raises(UserError, match=r"holds no model|missing or damaged"):
         Predictor.load(folder, SMALL)
+
+
+def test_rows_with_labels_that_the_model_never_heard_of_are_judged(single: Path, tmp_path: Path) -> None:
+    sets = export_tiny_model(tmp_path / "best", kind=MultiLabelClassification)
+    labels = ("new", *LABELS[::-1])
+    for folder, ids, kind in (
+        (single, [1, 0, 12], pa.int32()),
+        (sets, [[1], [0, 3], []], pa.list_(pa.int32())),
+    ):
+        predictor = Predictor.load(folder, SMALL)
+        rows = pa.table({"id": list("abc"), "text": TEXTS[:3], "label": pa.array(ids, kind)})
+        task, found = predictor.judged(rows, labels)
+        assert task.labels == (*LABELS, "new")
+        assert np.isinf(found["loss"]).tolist() == [False, True, False], "a label that it cannot give"
+        targets = task.columns(found)["target"].to_pylist()
+        named = [sorted(labels[place] for place in of_row) if kind != pa.int32() else labels[of_row] for of_row in ids]
+        assert [sorted(target) if isinstance(target, list) else target for target in targets] == named
+        assert not task.right(found)[1]
 
 
 def test_a_model_that_writes_answers_with_the_texts_of_plain_transformers(tmp_path: Path):
