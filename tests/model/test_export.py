@@ -6,20 +6,25 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    GenerationConfig,
 )
 
 from pipeline.model.export import export, load
 from pipeline.params import Model, Params
 from pipeline.params import Tokenizer as Settings
 from pipeline.tasks.causal_lm import CausalLM
+from pipeline.tasks.seq2seq import Seq2Seq
 from tests.conftest import TINY_BERT
 from tests.model.tiny import (
     TASK,
     built,
     from_scratch,
+    pretrained,
 )
+from tests.tasks.cases import TINY_T5
 
 
 def test_the_export_is_a_plain_hugging_face_folder(folder: Path) -> None:
@@ -75,6 +80,19 @@ def test_an_export_that_breaks_off_leaves_the_earlier_model(exported: Path, monk
     export(model, encoder, TASK, params, exported)
     assert {path.name for path in exported.iterdir()} == set(before)
     assert (exported / "model.safetensors").read_bytes() != before["model.safetensors"]
+
+
+def test_how_a_pretrained_model_writes_is_exported_with_it(folder: Path) -> None:
+    scratch = from_scratch(TINY_T5)
+    export(*built(scratch, Seq2Seq()), Seq2Seq(), scratch, folder / "data" / "models" / "writer")
+    own = {"no_repeat_ngram_size": 3, "forced_bos_token_id": 5}
+    GenerationConfig(**own).save_pretrained(folder / "data" / "models" / "writer")
+    params = pretrained("data/models/writer")
+    model, encoder = built(params, Seq2Seq())
+    best = AutoModelForSeq2SeqLM.from_config(model.config)  # as the train stage does with the best weights
+    export(best, encoder, Seq2Seq(), params, folder / "best")
+    exported = load(folder / "best", Seq2Seq()).generation_config
+    assert {name: getattr(exported, name) for name in own} == own
 
 
 def test_an_exported_language_model_keeps_a_cache_when_it_generates(folder: Path) -> None:
