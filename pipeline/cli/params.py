@@ -22,5 +22,7 @@ def command(source: Path | None, output: Path | None) -> None:
     """
     output = output or Path(project.PARAMS)
     text = params_file.render(params_file.read(source or Path(project.PARAMS)))
-    output.write_text(text, encoding="utf-8", newline="\n")
+    unfinished = output.with_name(f"{output.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8", newline="\n")
+    unfinished.replace(output)
     click.echo(f"Wrote {output.name} with every key. Next: dvc repro")
