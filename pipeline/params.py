@@ -108,6 +108,9 @@ class Data(Section):
     label_column_name: str | None = Field(
         None, description="the column that it is to say; null: the task's own, such as label"
     )
+    source_prefix: str | None = Field(
+        None, description="what stands before every text that it reads (seq2seq), such as 'summarize: ' for T5"
+    )
     validation_split_percentage: int = Field(
         10, ge=1, le=50, description="percent of the rows, where no validation split is given"
     )
@@ -165,14 +168,24 @@ class Tokenizer(Section):
         description="a folder or hub name; null takes the model's own, or trains one when there is no model",
     )
     tokenizer_revision: str | None = Field(None, description="the commit or tag of a hub tokenizer")
-    vocab_size: int = Field(16000, ge=300, le=500_000, description="tokens of a tokenizer that is trained here (BPE)")
+    tokenizer_type: Literal["bpe", "wordpiece", "unigram"] = Field(
+        "bpe",
+        description="of a tokenizer that is trained here: bpe (on bytes: no unknown tokens), wordpiece or unigram",
+    )
+    vocab_size: int = Field(16000, ge=300, le=500_000, description="tokens of a tokenizer that is trained here")
     do_lower_case: bool = Field(True, description="fold case in a tokenizer that is trained here")
     max_seq_length: int = Field(64, ge=4, le=1_000_000, description="the most tokens of an example")
-    over_length: Literal["truncate", "drop", "raise", "window"] = Field(
-        "truncate",
-        description="longer rows: truncate (counted), drop (from training), raise (an error), window (many examples)",
+    max_target_length: int = Field(
+        64, ge=2, le=1_000_000, description="the most tokens of a text that it learns to write (seq2seq)"
     )
-    doc_stride: int = Field(16, ge=0, description="tokens that neighbouring windows of a long row share")
+    over_length: Literal["truncate", "drop", "raise", "window"] | None = Field(
+        None,
+        description="longer rows: truncate (counted), drop (from training), raise (an error), window (many examples); "
+        "null: the task's own way",
+    )
+    doc_stride: int = Field(
+        16, ge=0, description="tokens that neighbouring windows of a long row share, at most half of them"
+    )
 
 
 class Model(Section):
@@ -237,6 +250,9 @@ class Train(Section):
     adam_epsilon: Number = Field(1e-8, gt=0, description="AdamW's epsilon")
     max_grad_norm: Number | None = Field(1.0, gt=0, description="longer gradients are cut to this norm; null never")
     label_smoothing_factor: Number = Field(0.1, ge=0, lt=1, description="share of each target given to all labels")
+    mlm_probability: Number = Field(
+        0.15, gt=0, lt=1, description="masked-lm: the share of tokens to find again in training; 0.15 in evaluation"
+    )
     nan_policy: Literal["raise", "skip"] = Field(
         "raise", description="a step whose loss or gradient is not finite: raise ends the run, skip leaves the step out"
     )
@@ -258,6 +274,8 @@ class Evaluate(Section):
     confidence_level: Number = Field(0.95, gt=0, lt=1, description="of every interval")
     n_resamples: int = Field(1000, ge=100, le=100_000, description="bootstrap resamples behind an interval")
     n_mistakes: int = Field(20, ge=0, le=1000, description="most confident mistakes shown in the report")
+    num_beams: int = Field(1, ge=1, le=100, description="beams that a text is searched with; 1 is greedy")
+    max_new_tokens: int = Field(64, ge=1, le=100_000, description="the most tokens of a text that the model writes")
     slices: Names = Field(
         ["label", "length"], description="groups of rows scored on their own: label, length (tokens), any raw column"
     )

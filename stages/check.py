@@ -6,6 +6,7 @@ from pipeline.errors import UserError, did_you_mean
 from pipeline.model.check import check as check_model
 from pipeline.params import Params
 from pipeline.tasks import find
+from pipeline.tasks.base import Task
 from pipeline.tracking.store import tracking_uri
 from stages.run import main
 
@@ -20,17 +21,12 @@ def check(params: Params) -> None:
     """
     tracking_uri()
     task = find(params.task)
-    if params.tokenizer.over_length not in task.over_length:
+    if params.tokenizer.over_length not in (None, *task.over_length):
         raise UserError(
             f"params.yaml: tokenizer.over_length: {params.task} knows no {params.tokenizer.over_length}; it knows "
             f"{', '.join(task.over_length)}."
         )
-    metric = params.train.metric_for_best_model
-    if metric not in (*task.score_names, "loss"):
-        raise UserError(
-            f"params.yaml: train.metric_for_best_model: {params.task} has no score '{metric}'; it has "
-            f"{', '.join(task.score_names)} and loss.{did_you_mean(metric, (*task.score_names, 'loss'))}"
-        )
+    _check_metric(params, task)
     embedded = params.data.source == sources.EMBEDDED
     heads = sources.head(params.data, _ROWS_OF_THE_EMBEDDED if embedded else _ROWS, task.wanted(params.data))
     for table in heads.values():
@@ -42,6 +38,20 @@ def check(params: Params) -> None:
     for warning in check_model(params, task):
         print(f"check: warning: {warning}")
     project.CHECKED.write_text("params.yaml, data and model were checked\n", encoding="utf-8")
+
+
+def _check_metric(params: Params, task: type[Task]) -> None:
+    """Raise a UserError unless the score that picks the best model is one that is known while training."""
+    metric = params.train.metric_for_best_model
+    known = [name for name in (*task.score_names, "loss") if name not in task.generated_scores]
+    if metric in known:
+        return
+    late = metric in task.generated_scores
+    why = f"'{metric}' needs texts, which are written after training" if late else f"there is no score '{metric}'"
+    raise UserError(
+        f"params.yaml: train.metric_for_best_model: {why}; {params.task} has {', '.join(known)}."
+        f"{'' if late else did_you_mean(metric, known)}"
+    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 
 from pipeline import json_file, project
 from pipeline.data import store
+from pipeline.data.packing import pack
+from pipeline.errors import UserError
 from pipeline.model import origin
 from pipeline.model.tokenizer import make_tokenizer
 from pipeline.params import Params
@@ -26,12 +28,14 @@ _ROWS_AT_ONCE = 10_000
 def tokenize(params: Params) -> None:
     """Write data/tokenized: the tokenizer, one Arrow file a split, and truncation.json."""
     task = find(params.task).load(project.PREPARED)
-    tokenizer = make_tokenizer(params, (text for rows in _tables("train") for text in task.vocabulary(rows)))
+    texts = (text for rows in _tables("train") for text in task.vocabulary(rows))
+    tokenizer = make_tokenizer(params, texts, chat=task.takes_turns)
     tokenizer.save_pretrained(project.TOKENIZED / "tokenizer")
     cut = {}
     for split in project.SPLITS:
         path = project.TOKENIZED / f"{split}.arrow"
-        store.write(path, _examples(task, tokenizer, params, split))
+        if not store.write(path, _examples(task, tokenizer, params, split)):
+            raise UserError(f"No example of {split} is left: all rows are too long, or hold nothing to predict.")
         cut[split] = store.Store(path).truncation(_parquet(split).metadata.num_rows)
     origin.note(params)
     json_file.write(project.TOKENIZED / "truncation.json", cut)
@@ -41,11 +45,13 @@ def _examples(task: Task, tokenizer: "PreTrainedTokenizerBase", params: Params, 
     """The examples of a split, part by part; `row` is a place in the whole split."""
     first = 0
     for rows in _tables(split):
-        examples = task.encode(rows, tokenizer, params.tokenizer, split == "train")
+        examples = task.encode(rows, tokenizer, task.settled(params.tokenizer), split == "train")
         if first and "row" in examples.column_names:
             places = pc.add(examples["row"], pa.scalar(first, pa.int32()))
             examples = examples.set_column(examples.column_names.index("row"), "row", places)
         first += len(rows)
+        if task.is_packed and split == "train":
+            examples = pack(examples, params.tokenizer.max_seq_length)
         yield examples
 
 

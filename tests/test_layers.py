@@ -12,12 +12,12 @@ ROOT = Path(__file__).parents[1]
 # or stages/. Each may import itself and what stands below it.
 BASE = {"errors", "project", "digest", "environment", "progress"}
 BASE |= {"json_file", "yaml_file", "params", "params_file", "dag", "scores", "views"}
-ORDER = ["base", "data", "tasks", "model", "world", "evaluation", "training"]
+ORDER = ["base", "data", "metrics", "tasks", "model", "world", "evaluation", "training"]
 # Those beside the order, and what they may know.
 BESIDE = {
     "tracking": {"base"},
-    "serving": {"base", "data", "tasks", "model", "world", "evaluation", "tracking"},
-    "lifecycle": {"base", "data", "tasks", "model", "world", "evaluation", "tracking", "serving"},
+    "serving": {"base", "data", "metrics", "tasks", "model", "world", "evaluation", "tracking"},
+    "lifecycle": {"base", "data", "metrics", "tasks", "model", "world", "evaluation", "tracking", "serving"},
     "cli": {*ORDER, "tracking", "serving", "lifecycle"},
     "stages": {*ORDER, "tracking", "serving"},
 }

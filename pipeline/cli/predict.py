@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pipeline import params_file, project
 from pipeline.errors import UserError
-from pipeline.params import Hardware
+from pipeline.params import Evaluate, Hardware
 from pipeline.serving import card
 
 _STDIN = "-"
@@ -95,7 +95,7 @@ def _batch(folder: Path, source: Path, output: Path, names: tuple[str, ...]) -> 
     from pipeline.serving import batch
     from pipeline.serving.predictor import Predictor
 
-    done = batch.predict(Predictor.load(folder, _hardware()), folder, source, output, names)
+    done = batch.predict(Predictor.load(folder, *_settings()), folder, source, output, names)
     said = f"{output.name}: {done.rows:,} rows"
     said += f", {done.resumed:,} of them answered by an earlier run" if done.resumed else ""
     said += f"; {done.unanswered:,} have an empty text, and no answer" if done.unanswered else ""
@@ -171,18 +171,19 @@ def _answers(folder: Path, asked: Iterator[Texts]) -> Answers:
 
         from pipeline.serving.predictor import Predictor
 
-        predictor = Predictor.load(folder, _hardware())
+        predictor = Predictor.load(folder, *_settings())
     while some := list(islice(asked, _LINES_AT_ONCE)):
         columns = dict(zip(predictor.card.columns, zip(*some, strict=True), strict=True))
         yield from zip(some, predictor.answer(pa.table(columns)), strict=True)
 
 
-def _hardware() -> Hardware:
-    """What the project computes on; a params.yaml that is broken, or missing, is no reason to give no answer."""
+def _settings() -> tuple[Hardware, Evaluate]:
+    """What the project computes on, and how it writes texts; a params.yaml that is broken is no reason to be silent."""
     try:
-        return params_file.read(project.PARAMS).hardware
+        params = params_file.read(project.PARAMS)
     except UserError:
-        return Hardware()
+        return Hardware(), Evaluate()
+    return params.hardware, params.evaluate
 
 
 def _show_lines(answers: Answers) -> None:

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -183,6 +184,11 @@ def label_names(labels: Iterable[str]) -> tuple[str, ...]:
     if all(_INTEGER.fullmatch(name) for name in names):
         names.sort(key=int)
     return tuple(names)
+
+
+def spread(rows: int, most: int) -> np.ndarray:
+    """The places of at most so many rows, spread evenly over all, (places,) int64."""
+    return np.unique(np.linspace(0, rows - 1, min(most, rows)).round().astype(np.int64))
 
 
 def is_number(text: str) -> bool:

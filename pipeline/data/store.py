@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+
+_OF_PIECES = ("pieces", "row", "full_length")
 
 
 def write(path: Path, tables: Iterable[pa.Table]) -> int:
@@ -26,10 +29,12 @@ def write(path: Path, tables: Iterable[pa.Table]) -> int:
 class Store:
     """Examples by index. Token lists stay in the memory map; numbers (a few bytes an example) are held.
 
+    An example holds one piece of a row, or several where `packing.pack` made it.
+
     Attributes:
         lengths: (examples,) int32, tokens of each example.
-        full_lengths: (examples,) int32, tokens of each before max_seq_length cut it.
-        rows: (examples,) the row of the split that each comes from.
+        full_lengths: (pieces,) int32, tokens of each before max_seq_length cut it.
+        rows: (pieces,) the row of the split that each comes from.
         is_row_by_row: whether each row is one example.
     """
 
@@ -45,9 +50,16 @@ class Store:
             else:
                 self._numbers[name] = column.to_numpy()
         self.lengths: np.ndarray = self._numbers["length"]
-        self.full_lengths: np.ndarray = self._numbers["full_length"]
-        self.is_row_by_row = "row" not in self._numbers
-        self.rows: np.ndarray = np.arange(len(self)) if self.is_row_by_row else self._numbers["row"]
+        self.is_row_by_row = "row" not in table.column_names
+        pieces = {name: table[name] for name in _OF_PIECES if name in table.column_names}
+        self._pieces = np.ones(len(self), np.int64)
+        if "pieces" in pieces:
+            self._pieces = pc.list_value_length(pieces["pieces"]).to_numpy().astype(np.int64)
+            pieces = {name: pc.list_flatten(column) for name, column in pieces.items()}
+        held = {name: column.to_numpy() for name, column in pieces.items()}
+        self.full_lengths: np.ndarray = held["full_length"]
+        self.rows: np.ndarray = held.get("row", np.arange(len(self)))
+        self._kept = held.get("pieces", self.lengths)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -59,19 +71,26 @@ class Store:
             rows: how many there were before any was dropped.
         """
         whole = self.full_lengths.astype(np.int64)
+        kept = self._kept.astype(np.int64)
         lost = {name: int(column.sum()) for name, column in self._numbers.items() if name.startswith("lost_")}
         return {
             "rows": rows,
             "rows_dropped": rows - len(np.unique(self.rows)),
-            "rows_cut": len(np.unique(self.rows[whole > self.lengths])),
+            "rows_cut": len(np.unique(self.rows[whole > kept])),
             "tokens": int(whole.sum()),
-            "tokens_cut": int((whole - self.lengths).sum()),
+            "tokens_cut": int((whole - kept).sum()),
             "longest": int(whole.max(initial=0)),
         } | lost
 
     def row_lengths(self, rows: int) -> np.ndarray:
         """Tokens of each of the rows before any was cut off, (rows,), over all examples of a row."""
         return np.bincount(self.rows, self.full_lengths, rows)
+
+    def rows_in(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The rows that these examples come from, each once, in their order."""
+        is_in = np.zeros(len(self), bool)
+        is_in[indices] = True
+        return np.unique(self.rows[np.repeat(is_in, self._pieces)])
 
     def examples(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """The columns of these examples: a list of arrays for lists, an array for numbers; `index` are the places."""

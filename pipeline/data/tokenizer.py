@@ -1,49 +1,70 @@
-"""A tokenizer trained on the project's own texts.
-
-Byte-level BPE (Sennrich et al., 2016, https://arxiv.org/abs/1508.07909; bytes as in GPT-2): no text has an unknown
-token, and its training gives the same file every time, which WordPiece's and Unigram's do not.
-"""
+"""A tokenizer trained on the project's own texts, with the special tokens that the model needs."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from tokenizers import Tokenizer as Bpe
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import processors
 from transformers import PreTrainedTokenizerFast
 
+from pipeline.data import chat as chats
+from pipeline.data import vocabulary
 from pipeline.params import Tokenizer
 
-SPECIAL_TOKENS = {
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
+TOKENS = {
+    "pad": "[PAD]",
+    "unk": vocabulary.UNKNOWN,
+    "cls": "[CLS]",
+    "sep": "[SEP]",
+    "mask": "[MASK]",
+    "bos": "[BOS]",
+    "eos": "[EOS]",
 }
 
 
-def train(texts: Iterable[str], tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE on texts; pairs are joined as ``[CLS] a [SEP] b [SEP]``."""
-    bpe = Bpe(models.BPE(unk_token=SPECIAL_TOKENS["unk_token"]))
-    folding = [normalizers.Lowercase()] if tokenizer.do_lower_case else []
-    bpe.normalizer = normalizers.Sequence([normalizers.NFC(), *folding])
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=tokenizer.vocab_size,
-        special_tokens=list(SPECIAL_TOKENS.values()),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    first, last = SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"]
-    bpe.post_processor = processors.TemplateProcessing(
-        single=f"{first} $A {last}",
-        pair=f"{first} $A {last} $B:1 {last}:1",
-        special_tokens=[(token, bpe.token_to_id(token)) for token in (first, last)],
+@dataclass(frozen=True)
+class Style:
+    """What a kind of model expects around a text.
+
+    Attributes:
+        tokens: its special tokens, keys of `TOKENS`, in the order of their ids.
+        first: the one before the first text, if there is one.
+        last: the one after each text.
+    """
+
+    tokens: tuple[str, ...]
+    first: str | None
+    last: str
+
+
+ENCODER = Style(("pad", "unk", "cls", "sep", "mask"), first="cls", last="sep")
+# The first token of a text is predicted, too: from what starts it.
+DECODER = Style(("pad", "unk", "bos", "eos"), first="bos", last="eos")
+ENCODER_DECODER = Style(("pad", "unk", "bos", "eos", "mask"), first=None, last="eos")
+
+
+def train(
+    texts: Iterable[str], settings: Tokenizer, style: Style = ENCODER, *, chat: bool = False
+) -> PreTrainedTokenizerFast:
+    """Train a tokenizer on texts; a pair is framed as ``first a last b last``.
+
+    Args:
+        chat: whether it shall take turns: it gets a chat template, and the end of a turn ends a text.
+    """
+    special = {name: TOKENS[name] for name in style.tokens}
+    if chat:
+        special["eos"] = chats.TURN_END
+    turns = [chats.TURN_START] if chat else []
+    learned = vocabulary.learn(texts, settings, [*special.values(), *turns])
+    first, last = special[style.first] if style.first else "", special[style.last]
+    learned.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}".strip(),
+        pair=f"{first} $A {last} $B:1 {last}:1".strip(),
+        special_tokens=[(token, learned.token_to_id(token)) for token in (first, last) if token],
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        model_max_length=tokenizer.max_seq_length,
+        tokenizer_object=learned,
+        model_max_length=settings.max_seq_length,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-        **SPECIAL_TOKENS,
+        **{f"{name}_token": token for name, token in special.items()},
+        **({"chat_template": chats.TEMPLATE, "extra_special_tokens": turns} if chat else {}),
     )

@@ -27,28 +27,28 @@ _MOST_LABELS_IN_ROWS = 30
 _OF_SPLIT = {"train": ("o", 10, BLUE), "validation": ("s", 6.5, "#ffffff"), "test": ("D", 4, INK)}
 
 
-def lengths(full_lengths: np.ndarray, max_seq_length: int) -> Drawing:
+def lengths(full_lengths: np.ndarray, most_tokens: int) -> Drawing:
     """How long the texts are, in tokens, and where they are cut off.
 
     Args:
         full_lengths: (examples,) tokens before truncation.
     """
-    cut = int((full_lengths > max_seq_length).sum())
-    limit = max(min(float(np.quantile(full_lengths, 0.995)), 2.0 * max_seq_length), 1.15 * max_seq_length)
+    cut = int((full_lengths > most_tokens).sum())
+    limit = max(min(float(np.quantile(full_lengths, 0.995)), 2.0 * most_tokens), 1.15 * most_tokens)
     width = max(1, round(limit / 45))
     # One edge lies where the texts are cut, so that no bar holds both kinds.
-    edges = np.arange((max_seq_length + 1) % width - width, limit + width, width)
-    kept, over = (full_lengths[chosen] for chosen in (full_lengths <= max_seq_length, full_lengths > max_seq_length))
+    edges = np.arange((most_tokens + 1) % width - width, limit + width, width)
+    kept, over = (full_lengths[chosen] for chosen in (full_lengths <= most_tokens, full_lengths > most_tokens))
     with style():
         figure = canvas(NARROW, 300, "Lengths")
         axes = axes_in(figure, 56, 42, 14, 46)
         stacked = [kept, np.minimum(over, edges[-1])]
         axes.hist(stacked, bins=list(edges), stacked=True, color=[BLUE, ORANGE], edgecolor="white", linewidth=0.5)
-        axes.axvline(max_seq_length, color=INK, linewidth=1, linestyle=(0, (3, 2)))
-        words = f"max_seq_length {max_seq_length:,}\n{cut / len(full_lengths):.1%} of rows are longer"
-        near_right = max_seq_length > limit * 0.55
+        axes.axvline(most_tokens, color=INK, linewidth=1, linestyle=(0, (3, 2)))
+        words = f"at most {most_tokens:,} tokens\n{cut / len(full_lengths):.1%} of rows are longer"
+        near_right = most_tokens > limit * 0.55
         axes.text(
-            max_seq_length + limit * (-0.015 if near_right else 0.015),
+            most_tokens + limit * (-0.015 if near_right else 0.015),
             0.98,
             words,
             transform=axes.get_xaxis_transform(),
@@ -63,7 +63,7 @@ def lengths(full_lengths: np.ndarray, max_seq_length: int) -> Drawing:
         beyond = full_lengths.max() > edges[-1]
         axes.set_xlabel("tokens of a row" + (" (the last bar holds all longer ones)" if beyond else ""))
         longest, median = int(full_lengths.max()), int(np.median(full_lengths))
-        alt = f"Tokens of a row: median {median:,}, longest {longest:,}; {cut:,} rows are over {max_seq_length:,}."
+        alt = f"Tokens of a row: median {median:,}, longest {longest:,}; {cut:,} rows are over {most_tokens:,}."
         return finish(figure, "lengths", alt)
 
 

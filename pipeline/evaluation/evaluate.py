@@ -19,6 +19,7 @@ from pipeline import digest, json_file, project
 from pipeline.data.store import Store
 from pipeline.evaluation import data_figures, examples, figures, matrix, model_card, report, slices
 from pipeline.evaluation.examples import Examples, keys_of
+from pipeline.evaluation.generate import generate
 from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.mistakes import confident_mistakes, confused_pairs, confusion_matrix
 from pipeline.evaluation.predict import predict
@@ -36,6 +37,7 @@ from pipeline.world import World
 # The same resamples for every experiment, so that no seed of the training moves an interval.
 _SEED = 0
 _MOST_PAIRS = 15
+_JUDGED = ("test", "validation")
 _LINEAGE = (project.PREPARED, project.TOKENIZED, project.BEST_MODEL)
 
 
@@ -49,15 +51,33 @@ def evaluate(params: Params, world: World) -> Findings:
     model = load(project.BEST_MODEL, task).to(world.device)  # type: ignore[arg-type]
     rows = {split: pq.read_table(project.PREPARED / f"{split}.parquet") for split in project.SPLITS}
     stores = {split: Store(project.TOKENIZED / f"{split}.arrow") for split in project.SPLITS}
-    tokens = params.hardware.forward_tokens
+    tokens, encoding = params.hardware.forward_tokens, task.settled(params.tokenizer)
     collation = Collation(model.config, AutoTokenizer.from_pretrained(project.BEST_MODEL))
     predictions = {
         split: predict(model, task, stores[split], rows[split], collation, world, tokens, f"evaluate {split}")
-        for split in ("test", "validation")
+        for split in _JUDGED
     }
+    written = {
+        split: generate(
+            model,
+            task,
+            rows[split],
+            collation,
+            world,
+            encoding,
+            params.evaluate,
+            tokens,
+            f"write {split}",
+            most,
+        )
+        for split, most in _texts_wanted(task, params.evaluate).items()
+    }
+    if task.generates == "all":
+        predictions = {split: task.with_texts(found, written[split]) for split, found in predictions.items()}
     # Sparse solvers gain nothing from more threads (four took 20 times as long), and their last digits depend on them.
     with threadpool_limits(1):
         baselines = task.baselines(rows["train"], rows["test"])
+        baselines |= task.baselines_on_tokens(stores["train"], stores["test"], rows["test"], collation)
     metrics = judge(task, predictions, baselines, params.evaluate)
     answered = {
         split: _examples(task, split, rows[split], stores[split], predictions[split], params) for split in predictions
@@ -79,9 +99,9 @@ def evaluate(params: Params, world: World) -> Findings:
             *_drawn_scores(metrics),
             *_drawn_curves(training["best_step"], params.train.label_smoothing_factor),
             *(_drawn_confusions(predictions["test"], task.labels) if is_one_label else ()),
-            *_drawn_data(rows, stores, task.labels if is_one_label else (), params.tokenizer.max_seq_length),
+            *_drawn_data(rows, stores, task.labels if is_one_label else (), task.most_tokens(params.tokenizer)),
         ],
-        views=task.views(rows["test"], predictions["test"], params.evaluate.n_mistakes),
+        views=task.views(written.get("test", rows["test"]), predictions["test"], params.evaluate.n_mistakes),
         columns=task.inputs,
         digests={path.as_posix(): digest.of_folder(path) for path in _LINEAGE},
         device=world.describe(),
@@ -139,6 +159,16 @@ def judge(
     }
 
 
+def _texts_wanted(task: Task, settings: Evaluate) -> dict[str, int | None]:
+    """By split, to how many rows the model writes texts; None: to all."""
+    wanted: dict[str, dict[str, int | None]] = {
+        "none": {},
+        "few": {"test": settings.n_mistakes},
+        "all": dict.fromkeys(_JUDGED),
+    }
+    return wanted[task.generates]
+
+
 def _examples(
     task: Task, split: str, rows: pa.Table, store: Store, predictions: Predictions, params: Params
 ) -> Examples:
@@ -187,10 +217,10 @@ def _drawn_confusions(predictions: Predictions, labels: Sequence[str]) -> list[D
 
 
 def _drawn_data(
-    rows: Mapping[str, pa.Table], stores: Mapping[str, Store], labels: Sequence[str], max_seq_length: int
+    rows: Mapping[str, pa.Table], stores: Mapping[str, Store], labels: Sequence[str], most_tokens: int
 ) -> list[Drawing]:
     tokens = np.concatenate([store.full_lengths for store in stores.values()])
-    lengths = data_figures.lengths(tokens, max_seq_length)
+    lengths = data_figures.lengths(tokens, most_tokens)
     if not labels:
         return [lengths]
     counts = {split: np.bincount(table["label"].to_numpy(), minlength=len(labels)) for split, table in rows.items()}

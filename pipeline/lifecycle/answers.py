@@ -71,7 +71,8 @@ def _asked_again(registry: Registry, champion: Version, candidate: Examples, par
     from pipeline.lifecycle.fetch import fetched
     from pipeline.serving.predictor import Predictor
 
-    task, predictions = Predictor.load(fetched(registry, champion), params.hardware).judged(rows, labels)
+    predictor = Predictor.load(fetched(registry, champion), params.hardware, params.evaluate)
+    task, predictions = predictor.judged(rows, labels)
     if type(task) is not type(candidate.task):
         raise UserError(f"{champion} was trained for another task; register this model under another name.")
     ids = np.array(rows["id"].to_pylist(), dtype=object)

@@ -48,7 +48,7 @@ def register(called: str, params: Params, name: str | None = None) -> tuple[Vers
         tags |= {COMMIT: record.tags[COMMIT]} if COMMIT in record.tags else {}
         tags |= {TEST_SET: answers.digest} if answers is not None else {}
         packed = folder / "packed"
-        package.write(_exported(record, model_digest, folder), packed, readme, tags)
+        package.write(_exported(record, model_digest, folder), packed, readme, tags, params.evaluate)
         return registry.register(record, packed, _described(readme), tags), True
 
 

@@ -10,8 +10,8 @@ from transformers import PreTrainedConfig
 from pipeline import project
 from pipeline.errors import UserError
 from pipeline.model.build import auto_class, check_recomputing
-from pipeline.model.config import load_config
-from pipeline.model.fit import adapt, check_fit, check_length
+from pipeline.model.config import load_config, positions
+from pipeline.model.fit import adapt, check_fit, check_head, check_length
 from pipeline.model.origin import named, reason, unwatched
 from pipeline.model.tokenizer import load_tokenizer
 from pipeline.params import Params
@@ -33,16 +33,19 @@ def check(params: Params, task: type[Task]) -> list[str]:
         UserError: something of it is missing or does not fit.
     """
     config = load_config(params.model)
-    encoder = load_tokenizer(params)
+    encoder = load_tokenizer(params, chat=task.takes_turns)
     if encoder is not None:
         adapt(config, encoder, pretrained=params.model.model_name_or_path is not None)
         check_fit(config, encoder, params.tokenizer.max_seq_length)
     else:
         check_length(config, params.tokenizer.max_seq_length)
-    if params.model.model_name_or_path is None and config.is_encoder_decoder:
+    if config.is_encoder_decoder:
+        check_length(config, params.tokenizer.max_target_length, "max_target_length")
+    limit = positions(config)
+    if task.generates != "none" and limit is not None and params.evaluate.max_new_tokens >= limit:
         raise UserError(
-            f"params.yaml: model.config.model_type: {config.model_type} has an encoder and a decoder, which cannot be "
-            f"used from scratch for {params.task}.\nTake one that has either: bert, modernbert, gpt2, llama, ..."
+            f"params.yaml: evaluate.max_new_tokens is {params.evaluate.max_new_tokens:,}, but the {config.model_type} "
+            f"model has {limit:,} positions for a text and what comes before it. Lower it."
         )
     check_recomputing(_build_empty(config, task), params.hardware)
     return _warnings(params)
@@ -51,14 +54,12 @@ def check(params: Params, task: type[Task]) -> list[str]:
 def _build_empty(config: PreTrainedConfig, task: type[Task]) -> "PreTrainedModel":
     """Build the model without memory: what its configuration makes impossible shows here."""
     auto = auto_class(task(labels=("a", "b")))
+    check_head(config, auto.__name__)
     try:
         with torch.device("meta"):
             model: PreTrainedModel = auto.from_config(config)
     except Exception as error:  # the user's values reach into every line of the model's code
-        why = reason(error)
-        if why.startswith("Unrecognized configuration class"):
-            why = f"transformers has no {auto.__name__} of it"
-        raise UserError(f"params.yaml: this {config.model_type} model cannot be built: {why}") from error
+        raise UserError(f"params.yaml: this {config.model_type} model cannot be built: {reason(error)}") from error
     return model
 
 

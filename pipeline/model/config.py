@@ -7,6 +7,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from pipeline.errors import UserError, did_you_mean
 from pipeline.model.origin import located, reason, refusal
@@ -100,6 +101,14 @@ def _from_scratch(values: dict[str, Any]) -> PreTrainedConfig:
     if isinstance(size, int) and heads and size % heads and not own_size:
         raise UserError(f"params.yaml: model.config: hidden_size {size} is no multiple of num_attention_heads {heads}.")
     return config
+
+
+def is_decoder(config: PreTrainedConfig) -> bool:
+    """Whether each token sees those before it alone, as in GPT-2; BERT is one where its configuration says so."""
+    if config.is_encoder_decoder or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return False
+    told = getattr(config, "is_decoder", False) or getattr(config, "causal", False)  # the latter in XLM
+    return bool(told) or config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
 def positions(config: PreTrainedConfig) -> int | None:

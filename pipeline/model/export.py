@@ -21,6 +21,10 @@ def export(
     """Write a plain Hugging Face model folder, whole or not at all, with a card that names the task."""
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
+    if hasattr(model.config, "use_cache"):
+        model.config.use_cache = True  # of no use in training; whoever generates with the model wants it
+        if model.generation_config is not None:
+            model.generation_config.use_cache = True
     model.save_pretrained(unfinished)
     encoder.save_pretrained(unfinished)
     card = {"task": params.task, "state": task.state(), "tokenizer": params.tokenizer.model_dump(mode="json")}

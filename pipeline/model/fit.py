@@ -1,21 +1,34 @@
-"""Whether a model and a tokenizer fit: token ids, special tokens and positions."""
+"""Whether model, tokenizer and head fit: token ids, special tokens, positions, and what the head is for."""
 
+import transformers
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from pipeline.errors import UserError
-from pipeline.model.config import SPECIAL_TOKENS, positions
+from pipeline.model.config import SPECIAL_TOKENS, is_decoder, positions
+
+# Named where a model lacks the head: one of each kind that has it.
+_FAMILIAR = ("bert", "roberta", "modernbert", "gpt2", "llama", "t5", "bart")
 
 
 def adapt(config: PreTrainedConfig, encoder: PreTrainedTokenizerBase, *, pretrained: bool) -> None:
-    """Give the configuration what it has from its tokenizer; a pretrained model's own values stay."""
+    """Give the configuration what it has from its tokenizer; a pretrained model's own values stay.
+
+    The padding id of a decoder is not its own: it shows the heads where a text ends, and is that of the tokenizer.
+    """
     if pretrained:
-        if config.pad_token_id is None:
+        if config.pad_token_id is None or is_decoder(config):
             config.pad_token_id = encoder.pad_token_id
         return
     config.vocab_size = len(encoder)
     for name in SPECIAL_TOKENS:
         if hasattr(config, f"{name}_token_id"):
             setattr(config, f"{name}_token_id", getattr(encoder, f"{name}_token_id"))
+    if config.is_encoder_decoder:
+        start = encoder.bos_token_id
+        config.decoder_start_token_id = encoder.pad_token_id if start is None else start
+        if getattr(config, "forced_eos_token_id", None) is not None:  # ends what was cut off at its longest, in BART
+            config.forced_eos_token_id = encoder.eos_token_id
 
 
 def check_fit(config: PreTrainedConfig, encoder: PreTrainedTokenizerBase, max_seq_length: int) -> None:
@@ -28,14 +41,49 @@ def check_fit(config: PreTrainedConfig, encoder: PreTrainedTokenizerBase, max_se
         )
     if encoder.pad_token_id is None:
         raise UserError("The tokenizer has no padding token. Choose one that has (tokenizer.tokenizer_name).")
+    if config.is_encoder_decoder and config.eos_token_id not in encoder("a")["input_ids"]:
+        raise UserError(
+            f"The tokenizer puts no end token behind a text, and a {config.model_type} model looks for one.\n"
+            "Choose one that does (tokenizer.tokenizer_name)."
+        )
     check_length(config, max_seq_length)
 
 
-def check_length(config: PreTrainedConfig, max_seq_length: int) -> None:
-    """Raise a UserError if max_seq_length is over the model's positions."""
+def check_length(config: PreTrainedConfig, length: int, key: str = "max_seq_length") -> None:
+    """Raise a UserError if a length is over the model's positions.
+
+    Args:
+        key: the key of `tokenizer` that says the length.
+    """
     limit = positions(config)
-    if limit is not None and max_seq_length > limit:
+    if limit is not None and length > limit:
         raise UserError(
-            f"params.yaml: tokenizer.max_seq_length is {max_seq_length}, but the {config.model_type} model has "
-            f"{limit} positions. Set it to {limit} or less."
+            f"params.yaml: tokenizer.{key} is {length}, but the {config.model_type} model has {limit} positions. "
+            f"Set it to {limit} or less."
+        )
+
+
+def check_head(config: PreTrainedConfig, head: str) -> None:
+    """Raise a UserError unless transformers has the head for this model, and it can learn what the head is for.
+
+    Args:
+        head: the name of an Auto class.
+    """
+    kind = config.model_type
+    known = getattr(transformers, head)._model_mapping
+    if type(config) not in known:
+        others = [other for other in _FAMILIAR if CONFIG_MAPPING[other] in known]
+        raise UserError(
+            f"params.yaml: model: transformers has no {head} for {kind}, which this task needs.\n"
+            f"Take a model that has one: {', '.join(others)}, ..."
+        )
+    if head == "AutoModelForCausalLM" and not (config.is_encoder_decoder or is_decoder(config)):
+        raise UserError(
+            f"params.yaml: model: in a {kind} model each token sees those behind it, which {head} shall predict.\n"
+            "Take a decoder (gpt2, llama, qwen3, ...), or from scratch set is_decoder: true in model.config."
+        )
+    if head == "AutoModel" and config.is_encoder_decoder:
+        raise UserError(
+            f"params.yaml: model: {kind} has an encoder and a decoder, and this task wants the states of one.\n"
+            "Take a model that has one: bert, modernbert, gpt2, llama, ..."
         )

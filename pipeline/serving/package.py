@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 import pipeline
-from pipeline.params import Hardware
+from pipeline.params import Evaluate, Hardware
 from pipeline.serving.predictor import Predictor
 from pipeline.tasks.base import Answer
 
@@ -42,28 +42,38 @@ REQUIREMENTS = (
 _SYNTHETIC = ("A short text that somebody might ask about.", "And the text that belongs to it.")
 
 
-def write(model: Path, folder: Path, readme: str | None, facts: Mapping[str, Any]) -> None:
+def write(
+    model: Path, folder: Path, readme: str | None, facts: Mapping[str, Any], evaluate: Evaluate | None = None
+) -> None:
     """Write an exported model as a pyfunc, which must load and answer its own example.
 
     Args:
         folder: where it goes; must not exist.
         readme: the model card, which becomes the README.md.
         facts: what MLflow's file `MLmodel` says of where it comes from.
+        evaluate: how a model that answers with texts writes them; None: as a params.yaml without a word of it.
 
     Raises:
         UserError: the model cannot be loaded.
     """
-    predictor = Predictor.load(model, Hardware(use_cpu=True))
+    predictor = Predictor.load(model, Hardware(use_cpu=True), evaluate)
     # Written here, never taken from the data: a registry shows it to everybody.
     example = pd.DataFrame([dict(zip(predictor.card.columns, _SYNTHETIC, strict=False))])
     answer = predictor.answer(pa.Table.from_pandas(example, preserve_index=False))[0]
-    _save(model, folder, example, answer, facts)
+    _save(model, folder, example, answer, facts, served.settings_of(evaluate or Evaluate()))
     if readme is not None:
         (folder / README).write_text(readme, encoding="utf-8", newline="\n")
     _forget_this_machine(folder)
 
 
-def _save(model: Path, folder: Path, example: pd.DataFrame, answer: Answer, facts: Mapping[str, Any]) -> None:
+def _save(
+    model: Path,
+    folder: Path,
+    example: pd.DataFrame,
+    answer: Answer,
+    facts: Mapping[str, Any],
+    settings: Mapping[str, int],
+) -> None:
     """Have MLflow write the folder, without what it says of itself and pandas meanwhile."""
     for name in ("mlflow.models.model", "mlflow.pyfunc", "mlflow.utils.environment"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -78,6 +88,7 @@ def _save(model: Path, folder: Path, example: pd.DataFrame, answer: Answer, fact
             input_example=example,
             pip_requirements=requirements(),
             metadata=dict(facts),
+            model_config=dict(settings),
         )
 
 

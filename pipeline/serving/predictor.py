@@ -13,9 +13,10 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from pipeline import project, tasks
 from pipeline.data.store import Store
 from pipeline.errors import UserError, first_line
+from pipeline.evaluation.generate import generate
 from pipeline.evaluation.predict import predict
 from pipeline.model import export
-from pipeline.params import Hardware
+from pipeline.params import Evaluate, Hardware
 from pipeline.serving import card
 from pipeline.tasks.base import Answer, Collation, Predictions, Task
 from pipeline.world import World
@@ -36,10 +37,14 @@ class Predictor:
     _tokenizer: PreTrainedTokenizerBase
     _world: World
     _micro_batch_tokens: int
+    _evaluate: Evaluate
 
     @classmethod
-    def load(cls, folder: Path, hardware: Hardware) -> Self:
+    def load(cls, folder: Path, hardware: Hardware, evaluate: Evaluate | None = None) -> Self:
         """The predictor of an exported model.
+
+        Args:
+            evaluate: how a model that answers with texts writes them; None: as a params.yaml without a word of it.
 
         Raises:
             UserError: there is no folder, no model in it, none that Reprise exported, or it is damaged.
@@ -56,7 +61,7 @@ class Predictor:
                 f"{folder}: the model cannot be loaded: {first_line(error)}\n"
                 "A file of it is missing or damaged; the last good one comes back with: dvc checkout"
             ) from error
-        return cls(found, task, model, tokenizer, world, hardware.forward_tokens)
+        return cls(found, task, model, tokenizer, world, hardware.forward_tokens, evaluate or Evaluate())
 
     def answer(self, rows: pa.Table) -> list[Answer]:
         """Answers to rows with the columns of `card.columns`, in their order.
@@ -70,6 +75,8 @@ class Predictor:
             return []
         ids = pa.array([f"row {place}" for place in range(len(rows))], pa.string())
         asked = rows.select(self.card.columns).add_column(0, "id", ids)
+        if self.task.generates != "none":
+            return self.task.answers({}, self._written(asked, "answer"))
         return self.task.answers(self._predicted(self.task.unanswered(asked), "answer"), asked)
 
     def judged(self, rows: pa.Table, labels: Sequence[str]) -> tuple[Task, Predictions]:
@@ -101,14 +108,12 @@ class Predictor:
         return task, task.from_columns(pa.table(columns))
 
     def _predicted(self, rows: pa.Table, title: str) -> Predictions:
-        encoded = self.task.encode(rows, self._tokenizer, self.card.tokenizer, False)
-        return predict(
-            self._model,
-            self.task,
-            Store(encoded),
-            rows,
-            Collation(self._model.config, self._tokenizer),
-            self._world,
-            self._micro_batch_tokens,
-            title,
-        )
+        encoded = self.task.encode(rows, self._tokenizer, self.task.settled(self.card.tokenizer), False)
+        collation, tokens = Collation(self._model.config, self._tokenizer), self._micro_batch_tokens
+        found = predict(self._model, self.task, Store(encoded), rows, collation, self._world, tokens, title)
+        return self.task.with_texts(found, self._written(rows, title)) if self.task.generates == "all" else found
+
+    def _written(self, rows: pa.Table, title: str) -> pa.Table:
+        collation, tokens = Collation(self._model.config, self._tokenizer), self._micro_batch_tokens
+        settings = self.task.settled(self.card.tokenizer), self._evaluate
+        return generate(self._model, self.task, rows, collation, self._world, *settings, tokens, title)

@@ -14,10 +14,15 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from pipeline import environment
 from pipeline.errors import UserError
-from pipeline.params import Hardware
+from pipeline.params import Evaluate, Hardware
 
 MODEL = "model"
 """What the exported model is called among the artifacts of a version."""
+
+
+def settings_of(evaluate: Evaluate) -> dict[str, int]:
+    """What a version keeps of how it writes texts, for `load_context`."""
+    return evaluate.model_dump(include={"num_beams", "max_new_tokens"})
 
 
 class Served(PythonModel):
@@ -29,7 +34,8 @@ class Served(PythonModel):
         # Imported here: torch takes seconds, and MLflow runs this file when it writes a version, too.
         from pipeline.serving.predictor import Predictor
 
-        self._predictor = Predictor.load(Path(context.artifacts[MODEL]), Hardware())
+        settings = Evaluate(**(context.model_config or {}))
+        self._predictor = Predictor.load(Path(context.artifacts[MODEL]), Hardware(), settings)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -7,9 +7,9 @@ import dataclasses
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from pipeline.data.store import Store
 
 _STATE = "task.json"
+
+GENERATED = "generated"
+"""The column of rows that holds what the model wrote to each; null where it was not asked to."""
 
 Predictions = dict[str, np.ndarray]
 """What the model says to the rows of a split, in their order: by column, an array whose first axis is the rows.
@@ -68,12 +71,14 @@ class Collation:
     Attributes:
         config: the model's; its padding id is the one that the model knows.
         seed: together with `epoch` and an example's index, what random choices hang on.
+        train: how it is trained; the defaults where examples are not trained on, so that scores stay comparable.
     """
 
     config: "PreTrainedConfig"
     tokenizer: "PreTrainedTokenizerBase"
     seed: int = 0
     epoch: int = 0
+    train: Train = field(default_factory=Train)
 
     @property
     def pad_token_id(self) -> int:
@@ -115,7 +120,12 @@ class Task(ABC):
         layouts: the columns where the params name none, the first that a source has.
         score_names: the scores, the first being the one that a headline names; `loss` comes on top.
         share_of_rows: the score that is the share of the rows that `right` names; None if there is none.
-        over_length: what may become of examples longer than `tokenizer.max_seq_length`.
+        over_length: what may become of examples longer than `tokenizer.max_seq_length`; the first is the task's own.
+        generates: the rows of an evaluation to which the model writes texts: none, a few for the report, or all, since
+            scores are made from the texts. Whoever asks a model that writes gets its text.
+        generated_scores: those scores, which nobody knows while training.
+        is_packed: whether several examples are trained on as one block: see `pipeline.data.packing`.
+        takes_turns: whether its tokenizer needs a chat template.
         labels: the names of the labels; a label's id is its place. Empty where a task has none.
         inputs: the columns of prepared rows that the model reads, and whoever asks it must give.
     """
@@ -124,6 +134,10 @@ class Task(ABC):
     score_names: ClassVar[tuple[str, ...]]
     share_of_rows: ClassVar[str | None] = None
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise")
+    generates: ClassVar[Literal["none", "few", "all"]] = "none"
+    generated_scores: ClassVar[tuple[str, ...]] = ()
+    is_packed: ClassVar[bool] = False
+    takes_turns: ClassVar[bool] = False
     labels: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("text",)
 
@@ -239,6 +253,18 @@ class Task(ABC):
 
     # Tokens (tokenize)
 
+    @classmethod
+    def settled(cls, settings: Tokenizer) -> Tokenizer:
+        """The settings, with the task's own `over_length` where they have none; windows share at most their half."""
+        own = settings.over_length or cls.over_length[0]
+        shared = min(settings.doc_stride, settings.max_seq_length // 2)
+        return settings.model_copy(update={"over_length": own, "doc_stride": shared})
+
+    @classmethod
+    def most_tokens(cls, settings: Tokenizer) -> int:
+        """The most tokens of an example."""
+        return settings.max_seq_length
+
     def vocabulary(self, rows: pa.Table) -> Iterable[str]:
         """All texts of these rows, for training a tokenizer."""
         return (text for texts in self.texts(rows) for text in texts)
@@ -311,7 +337,10 @@ class Task(ABC):
 
     @abstractmethod
     def scores(self, predictions: Predictions) -> dict[str, float]:
-        """The scores of `score_names`, and `loss`, the mean over the targets; see `pipeline.scores` for their signs."""
+        """The scores of `score_names`, and `loss`, the mean over the targets; see `pipeline.scores` for their signs.
+
+        Of predictions without texts, those of `generated_scores` are left out.
+        """
 
     def right(self, predictions: Predictions) -> np.ndarray | None:
         """Which rows are right, (rows,) bool; None where a row is not just right or wrong."""
@@ -321,13 +350,40 @@ class Task(ABC):
     def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:
         """Predictions of simple methods for the evaluation rows, by the method's name, the strongest last."""
 
+    def baselines_on_tokens(
+        self, train: "Store", evaluation: "Store", rows: pa.Table, collation: Collation
+    ) -> dict[str, Predictions]:
+        """Likewise, of methods that predict the model's own tokens.
+
+        Args:
+            rows: the evaluation rows.
+        """
+        return {}
+
     def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
         """What the report shows of the test rows beside their scores.
 
         Args:
+            rows: the prepared rows; of a task that generates, with the column `generated`.
             most: how many single rows to list.
         """
         return []
+
+    # Texts that the model writes (evaluate, predict, serve)
+
+    def prompts(
+        self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer
+    ) -> Sequence[Sequence[int]]:
+        """Token ids behind which the model writes, at least one a row; of a model with an encoder, what that reads."""
+        raise NotImplementedError("a task whose model writes texts says what they are written to")
+
+    def with_texts(self, predictions: Predictions, rows: pa.Table) -> Predictions:
+        """The predictions, with what `generated_scores` are computed from.
+
+        Args:
+            rows: the prepared rows, all of which have a text in the column `generated`.
+        """
+        return predictions
 
     # Answers (predict, serve)
 
@@ -338,7 +394,12 @@ class Task(ABC):
 
     @abstractmethod
     def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
-        """What somebody who asks is told, an entry a row."""
+        """What somebody who asks is told, an entry a row.
+
+        Args:
+            predictions: none where the model is asked for texts.
+            rows: with these in the column `generated`.
+        """
 
 
 def padded(arrays: Sequence[np.ndarray], value: int, dtype: type = np.int64) -> torch.Tensor:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import torch
 
@@ -290,7 +289,7 @@ class Course:
             if self.parallel.world.rank == 0:
                 print(f"train: {found}; the step is left out ({self.state.skipped} so far)")
             return
-        rows = np.unique(self._examples.rows[self._plan.indices(step - 1)])
+        rows = self._examples.rows_in(self._plan.indices(step - 1))
         ids = pq.read_table(project.PREPARED / "train.parquet", columns=["id"])["id"]
         named = ids.take(rows[:_MAX_IDS]).to_pylist()
         before = f", nor did {self.state.skipped - 1} before it" if self.state.skipped > 1 else ""

@@ -1,3 +1,4 @@
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -136,3 +137,9 @@ def test_many_and_long_columns_are_cut_short() -> None:
 def test_texts_that_are_the_same_text(one: str, other: str) -> None:
     assert rows.normalised(one) == rows.normalised(other)
     assert rows.normalised("a b") != rows.normalised("ab")
+
+
+def test_rows_are_spread_evenly() -> None:
+    assert rows.spread(10, 3).tolist() == [0, 4, 9]
+    assert np.array_equal(rows.spread(2, 20), [0, 1])
+    assert rows.spread(5, 0).tolist() == []

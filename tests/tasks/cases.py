@@ -11,17 +11,33 @@ import pyarrow.parquet as pq
 import torch
 
 from pipeline import params_file, project
-from pipeline.params import Data, Hardware, Model, Params, Tokenizer, Train
+from pipeline.params import Data, Evaluate, Hardware, Model, Params, Tokenizer, Train
 from pipeline.tasks import names
 from pipeline.tasks.base import Batch
 from tests.conftest import REPOSITORY, TINY_BERT, texts_and_labels
 
+TINY_T5 = {"model_type": "t5", "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+TINY_BART = {
+    "model_type": "bart",
+    "d_model": 16,
+    **dict.fromkeys(("encoder_layers", "decoder_layers"), 1),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 2),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 32),
+    "max_position_embeddings": 64,
+}
 SPLITS = {"train": 120, "validation": 30, "test": 30}
 
 
 def loss_with_labels(model: Any, batch: Batch) -> torch.Tensor:
     """The mean loss that a Hugging Face model computes by itself, given `labels`."""
     loss: torch.Tensor = model(**batch.inputs, labels=batch.labels).loss
+    return loss
+
+
+def shifted_loss(model: Any, batch: Batch) -> torch.Tensor:
+    """Likewise, of a model that shifts the labels by itself."""
+    labels = torch.cat([torch.full_like(batch.labels[:, :1], -100), batch.labels[:, :-1]], dim=1)
+    loss: torch.Tensor = model(**batch.inputs, labels=labels).loss
     return loss
 
 
@@ -81,7 +97,62 @@ def pairs(rows: int, seed: int) -> dict[str, list[Any]]:
     }
 
 
+def texts(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Texts alone, the longest of which are longer than an example."""
+    return {"text": texts_and_labels(rows, seed)[0]}
+
+
+def chats(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Conversations of two turns or four."""
+    said, _ = texts_and_labels(4 * rows, seed)
+    turns = [said[4 * row : 4 * row + (2 if row % 3 else 4)] for row in range(rows)]
+    return {
+        "messages": [
+            [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(texts)]
+            for texts in turns
+        ]
+    }
+
+
+def reversed_texts(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Texts, and their words in the other order."""
+    texts, _ = texts_and_labels(rows, seed)
+    return {"document": texts, "summary": [" ".join(reversed(text.split()[:6])) for text in texts]}
+
+
+def translations(rows: int, seed: int) -> dict[str, list[Any]]:
+    """The same, as a source of translations has it."""
+    found = reversed_texts(rows, seed)
+    pairs = zip(found["document"], found["summary"], strict=True)
+    return {"translation": [{"en": text, "ne": backwards} for text, backwards in pairs]}
+
+
+def loss_of_sequences(model: Any, batch: Batch) -> torch.Tensor:
+    """The mean loss of a model that shifts its labels to the right by itself."""
+    inputs = {name: values for name, values in batch.inputs.items() if name != "decoder_input_ids"}
+    loss: torch.Tensor = model(**inputs, labels=batch.labels).loss
+    return loss
+
+
+TINY_LLAMA = {**TINY_BERT, "model_type": "llama"}
+
+
 CASES = [
+    Case("causal-lm", texts, {"model": Model(config=TINY_LLAMA)}, their_loss=shifted_loss),
+    Case(
+        "causal-lm",
+        texts,
+        {"model": Model(config={**TINY_BERT, "is_decoder": True})},
+        their_loss=shifted_loss,
+        what="of a model that cannot tell pieces apart",
+    ),
+    Case("masked-lm", texts),
+    Case(
+        "sft",
+        chats,
+        {"model": Model(config=TINY_LLAMA), "tokenizer": Tokenizer(vocab_size=400, max_seq_length=48)},
+        their_loss=shifted_loss,
+    ),
     Case("text-classification", classified),
     Case("text-classification", pairs, {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=32)}, what="of pairs"),
     Case(
@@ -89,6 +160,27 @@ CASES = [
         classified,
         {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=8, over_length="window", doc_stride=2)},
         what="in windows",
+    ),
+    Case(
+        "seq2seq",
+        reversed_texts,
+        {
+            "tokenizer": Tokenizer(vocab_size=400, max_seq_length=24, max_target_length=8),
+            "model": Model(config=TINY_T5),
+            "evaluate": Evaluate(max_new_tokens=8),
+        },
+        their_loss=loss_of_sequences,
+    ),
+    Case(
+        "seq2seq",
+        translations,
+        {
+            "tokenizer": Tokenizer(vocab_size=400, max_seq_length=24, max_target_length=12, over_length="drop"),
+            "model": Model(config=TINY_BART),
+            "evaluate": Evaluate(max_new_tokens=8, num_beams=2),
+        },
+        their_loss=loss_of_sequences,
+        what="of translations",
     ),
 ]
 assert {case.task for case in CASES} == set(names()), "every task has a case, and every case a task"

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pipeline import project
 from pipeline.data.store import Store
 from pipeline.errors import UserError
+from pipeline.evaluation.generate import generate
 from pipeline.evaluation.predict import predict
 from pipeline.params import Data, Params, Train
 from pipeline.tasks import find
@@ -34,7 +35,16 @@ def rows(split: str = "validation") -> pa.Table:
 @pytest.fixture
 def predictions(task: Task, model: PreTrainedModel, collation: Collation, params: Params) -> Predictions:
     world = World.start(params.hardware, "fp32")
-    return predict(model, task, store(), rows(), collation, world, 64, "predict")
+    found = predict(model, task, store(), rows(), collation, world, 64, "predict")
+    if task.generates != "all":
+        return found
+    return task.with_texts(found, written(task, model, collation, params, rows()))
+
+
+def written(task: Task, model: PreTrainedModel, collation: Collation, params: Params, asked: pa.Table) -> pa.Table:
+    """Rows with what the model writes to them."""
+    world, encoding = World.start(params.hardware, "fp32"), task.settled(params.tokenizer)
+    return generate(model, task, asked, collation, world, encoding, params.evaluate, 64, "write")
 
 
 def test_the_loss_is_what_the_hugging_face_model_computes(
@@ -118,6 +128,14 @@ def test_predictions_give_every_score(task: Task, predictions: Predictions) -> N
         assert scores[task.share_of_rows] == pytest.approx(right.mean())
 
 
+def test_while_training_all_scores_are_known_but_those_of_texts(
+    task: Task, model: PreTrainedModel, collation: Collation, params: Params
+) -> None:
+    world = World.start(params.hardware, "fp32")
+    found = task.scores(predict(model, task, store(), rows(), collation, world, 64, "validate"))
+    assert set(found) == {*task.score_names, "loss"} - set(task.generated_scores)
+
+
 def test_predictions_come_back_from_a_table(task: Task, predictions: Predictions, tmp_path: Path) -> None:
     pq.write_table(pa.table(task.columns(predictions)), tmp_path / "x.parquet")
     again = task.from_columns(pq.read_table(tmp_path / "x.parquet"))
@@ -133,9 +151,9 @@ def test_predictions_do_not_depend_on_the_micro_batches(
     np.testing.assert_allclose(other["loss"], predictions["loss"], rtol=1e-4)
 
 
-def test_baselines_answer_every_row(task: Task) -> None:
+def test_baselines_answer_every_row(task: Task, collation: Collation) -> None:
     train, test = rows("train"), rows("test")
-    found = task.baselines(train, test)
+    found = task.baselines(train, test) | task.baselines_on_tokens(store("train"), store("test"), test, collation)
     assert found
     for predicted in found.values():
         assert rows_of(predicted) == len(test)
@@ -145,7 +163,7 @@ def test_baselines_answer_every_row(task: Task) -> None:
 
 def test_encoding_counts_what_it_keeps(task: Task, tokenizer: PreTrainedTokenizerBase, params: Params) -> None:
     for split in ("train", "test"):
-        examples = task.encode(rows(split), tokenizer, params.tokenizer, split == "train")
+        examples = task.encode(rows(split), tokenizer, task.settled(params.tokenizer), split == "train")
         assert (examples["length"].to_numpy() <= examples["full_length"].to_numpy()).all()
         places = examples["row"].to_numpy() if "row" in examples.column_names else np.arange(len(examples))
         assert (np.diff(places) >= 0).all(), "examples are in the order of their rows"
@@ -157,8 +175,13 @@ def test_what_is_asked_is_answered(
     task: Task, model: PreTrainedModel, collation: Collation, params: Params, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     asked = rows("test").select(["id", *task.inputs]).slice(0, 5)
+    if task.generates != "none":
+        answers = task.answers({}, written(task, model, collation, params, asked))
+        assert len(answers) == 5
+        assert json.dumps(answers)
+        return
     with_target = task.unanswered(asked)
-    encoded = Store(task.encode(with_target, tokenizer, params.tokenizer, False))
+    encoded = Store(task.encode(with_target, tokenizer, task.settled(params.tokenizer), False))
     world = World.start(params.hardware, "fp32")
     found = predict(model, task, encoded, with_target, collation, world, 64, "answer")
     answers = task.answers(found, asked)

@@ -1,0 +1,177 @@
+"""Supervised fine-tuning: what the assistant says in a conversation, from all that was said before."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
+
+import pyarrow as pa
+import torch
+
+from pipeline.data import packing, turns
+from pipeline.data.conversations import ASSISTANT, Message, conversations, parsed
+from pipeline.errors import UserError
+from pipeline.metrics import language
+from pipeline.metrics.neighbours import following
+from pipeline.params import Data, Tokenizer, Train
+from pipeline.tasks.base import GENERATED, Answer, Batch, Collation, Layout, Predictions, Task
+from pipeline.views import Column, Table, View
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from pipeline.data.store import Store
+
+_MOST_COLUMNS = 3
+_MOST_CHARACTERS = 400
+
+
+@final
+@dataclass(frozen=True)
+class SFT(Task):
+    """A row is a conversation, as JSON; its targets are the assistant's tokens."""
+
+    layouts: ClassVar[tuple[Layout, ...]] = (
+        Layout(("messages",)),
+        Layout(("prompt", "completion")),
+        Layout(("instruction", "input", "output")),
+        Layout(("instruction", "output")),
+        Layout(("conversations",)),
+    )
+    score_names: ClassVar[tuple[str, ...]] = ("perplexity", "bits_per_byte")
+    over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
+    is_packed: ClassVar[bool] = True
+    takes_turns: ClassVar[bool] = True
+    generates: ClassVar[Literal["none", "few", "all"]] = "few"
+    inputs: tuple[str, ...] = ("messages",)
+
+    @classmethod
+    def check_columns(cls, table: pa.Table, data: Data) -> None:
+        texts = cls.layout_of(table, data).texts
+        if len(texts) > _MOST_COLUMNS:
+            raise UserError(
+                f"data.text_column_names: {len(texts)} columns; this task takes one of messages, a prompt and a "
+                "completion, or an instruction, an input and an output."
+            )
+        conversations(table, texts)
+
+    @classmethod
+    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Self:
+        for table in tables.values():
+            cls.check_columns(table, data)
+        return cls()
+
+    def rows(self, table: pa.Table, data: Data) -> pa.Table:
+        found = conversations(table, self.layout_of(table, data).texts)
+        return pa.table({"id": table["id"], "messages": [json.dumps(turns, ensure_ascii=False) for turns in found]})
+
+    def texts(self, rows: pa.Table) -> list[tuple[str, ...]]:
+        # Another answer makes no other question.
+        return [tuple(turn["content"] for turn in found if turn["role"] != ASSISTANT) for found in _of(rows)]
+
+    def vocabulary(self, rows: pa.Table) -> Iterable[str]:
+        return (turn["content"] for conversation in _of(rows) for turn in conversation)
+
+    def encode(
+        self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool
+    ) -> pa.Table:
+        ids = rows["id"].to_pylist()
+        return packing.pieces(*turns.tokens(_of(rows), ids, tokenizer), ids, settings, training)
+
+    def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
+        inputs = packing.inputs(examples, collation.config.model_type, collation.pad_token_id)
+        tensors = {name: torch.from_numpy(values) for name, values in inputs.items()}
+        labels = tensors.pop("labels")
+        return Batch(tensors, {"labels": labels})
+
+    def head(self) -> tuple[str, dict[str, Any]]:
+        # With a cache transformers does not look for pieces that start again.
+        return "AutoModelForCausalLM", {"use_cache": False}
+
+    def loss(self, outputs: Any, batch: Batch, settings: Train) -> torch.Tensor:
+        return language.summed(outputs.logits, batch.labels, settings.label_smoothing_factor)
+
+    def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
+        found = language.by_example(outputs.logits, batch.labels)
+        return {"loss": found["loss"], "targets": found["targets"]}
+
+    def merge(self, found: Predictions, store: "Store", rows: pa.Table) -> Predictions:
+        sizes = language.utf8_bytes(["".join(_said(conversation)) for conversation in _of(rows)])
+        return {**language.by_row(found, store.rows, len(rows)), "bytes": sizes}
+
+    def scores(self, predictions: Predictions) -> dict[str, float]:
+        return language.scores(predictions)
+
+    def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:
+        return {}  # what predicts other units than the model's tokens has no perplexity to compare
+
+    def baselines_on_tokens(
+        self, train: "Store", evaluation: "Store", rows: pa.Table, collation: Collation
+    ) -> dict[str, Predictions]:
+        found = following(train, evaluation, len(collation.tokenizer))
+        return {name: self.merge(predictions, evaluation, rows) for name, predictions in found.items()}
+
+    def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
+        found = _of(rows)
+        texts = ["\n".join(_said(conversation)) for conversation in found]
+        return [_replies(rows, found), language.most_surprising(rows, texts, predictions, most)]
+
+    def prompts(
+        self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer
+    ) -> Sequence[Sequence[int]]:
+        return [turns.prompt(_asked(conversation), tokenizer) for conversation in _of(rows)]
+
+    def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
+        return [{"generated_text": text} for text in rows[GENERATED].to_pylist()]
+
+
+def _asked(conversation: list[Message]) -> list[Message]:
+    """A conversation up to where the assistant speaks last, or all of it where somebody waits for an answer."""
+    said = [place for place, turn in enumerate(conversation) if turn["role"] == ASSISTANT]
+    return conversation[: said[-1]] if said and said[-1] == len(conversation) - 1 else conversation
+
+
+def _last(conversation: Sequence[Message]) -> str:
+    """What is said last, if anything."""
+    return conversation[-1]["content"] if conversation else ""
+
+
+def _replies(rows: pa.Table, found: Sequence[list[Message]]) -> Table:
+    """What the model says where the assistant spoke last, beside what that said."""
+    written = [
+        (str(row_id), conversation, text)
+        for row_id, conversation, text in zip(rows["id"].to_pylist(), found, rows[GENERATED].to_pylist(), strict=True)
+        if text is not None
+    ]
+    return Table(
+        name="replies",
+        title="What the model says",
+        lead="Replies to test rows, spread evenly over all of them, beside what the assistant says there.",
+        columns=(
+            Column("row"),
+            *(Column(title, is_text=True) for title in ("asked last", "reply of the model", "reply in the data")),
+        ),
+        rows=[
+            (
+                row_id,
+                *(
+                    shorten(said, _MOST_CHARACTERS)
+                    for said in (_last(_asked(conversation)), text, _last(conversation[len(_asked(conversation)) :]))
+                ),
+            )
+            for row_id, conversation, text in written
+        ],
+    )
+
+
+def _of(rows: pa.Table) -> list[list[Message]]:
+    return [parsed(text) for text in rows["messages"].to_pylist()]
+
+
+def _said(conversation: Sequence[Message]) -> list[str]:
+    """What the assistant says."""
+    return [turn["content"] for turn in conversation if turn["role"] == ASSISTANT]
+
+
+TASK = SFT
