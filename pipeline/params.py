@@ -253,6 +253,9 @@ class Train(Section):
     mlm_probability: Number = Field(
         0.15, gt=0, lt=1, description="masked-lm: the share of tokens to find again in training; 0.15 in evaluation"
     )
+    beta: Number = Field(
+        0.1, gt=0, description="dpo: how dear it is to leave the model that training began with; less strays further"
+    )
     nan_policy: Literal["raise", "skip"] = Field(
         "raise", description="a step whose loss or gradient is not finite: raise ends the run, skip leaves the step out"
     )
