@@ -79,7 +79,6 @@ def predict_examples(
     finally:
         model.train(was_training)
     return _in_order([part for parts in world.gather(found) for part in parts], len(store))
-    return _in_order([part for parts in world.gather(found) for part in parts], len(store))
 
 
 def _on_host(values: Any) -> np.ndarray:

@@ -1,6 +1,7 @@
 """How near a text's vector is to that of the text that belongs to it, among those of all others."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ def ranking_losses(anchors: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     return np.concatenate(blocks)
 
 
-def tfidf(known: Sequence[str], *asked: Sequence[str]) -> list[np.ndarray] | None:
+def tfidf(known: Sequence[str], *asked: Sequence[str]) -> list[Any] | None:
     """Texts as rows of TF-IDF weights, of unit length (sparse matrices); None where the known texts have no words."""
     # Imported here: seconds, which the stages that have no use for it shall not wait for.
     from sklearn.feature_extraction.text import TfidfVectorizer

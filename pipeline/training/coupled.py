@@ -17,6 +17,7 @@ from pipeline.params import Train
 from pipeline.tasks.base import Batch, Task
 from pipeline.training.parallel import Loss, Parallel, Part
 
+_VECTORS = "vectors"
 Forward = Callable[[Part, nn.Module], tuple[Any, Batch]]
 """The forward of a micro-batch by a module: its outputs, and the batch. A part always draws the same dropout."""
 
@@ -64,22 +65,22 @@ def _first_pass(
     parallel: Parallel, task: Task, forward: Forward, indices: np.ndarray, parts: Sequence[Part]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Vectors and targets of all examples of the step, in its order, on every rank."""
-    own: dict[str, list[Tensor]] = {}
+    made: dict[str, list[Tensor]] = {}
     for part in parts:
         parallel.stop_if_asked()
         # The model itself, as nothing is exchanged. An idle part goes along, since shards need every rank.
         outputs, batch = forward(part, parallel.model)
-        for name, values in {"": task.vectors(outputs, batch), **batch.targets}.items():
-            own.setdefault(name, []).append(values[: 0 if part.idle else None])
+        for name, values in {_VECTORS: task.vectors(outputs, batch), **batch.targets}.items():
+            made.setdefault(name, []).append(values[: 0 if part.idle else None])
     places = np.concatenate([_places(indices, part) for part in parts if not part.idle] or [indices[:0]])
     found = {}
-    for name, values in own.items():
-        mine = torch.cat(values)
-        whole = mine.new_zeros((len(indices), *mine.shape[1:]))
-        whole[torch.from_numpy(places).to(mine.device)] = mine
+    for name, tensors in made.items():
+        own = torch.cat(tensors)
+        whole = own.new_zeros((len(indices), *own.shape[1:]))
+        whole[torch.from_numpy(places).to(own.device)] = own
         # Each example is on one rank alone, and zeros change no number that they are added to.
         found[name] = parallel.world.add(whole)
-    return found.pop(""), found
+    return found.pop(_VECTORS), found
 
 
 def _places(indices: np.ndarray, part: Part) -> np.ndarray:
