@@ -54,6 +54,21 @@ def _steps(value: float) -> float:
     return value
 
 
+def _weights(value: object) -> object:
+    if value is None or value == "balanced":
+        return value
+    if not isinstance(value, dict) or not value:
+        raise ValueError("it can be null, balanced, or weights by label, such as {rare: 2.0}")
+    # YAML reads a label such as 0 as a number.
+    weights = {str(label) if type(label) is int else label: _number(weight) for label, weight in value.items()}
+    for label, weight in weights.items():
+        if not isinstance(label, str):
+            raise ValueError(f"the label {label!r} must be text; put it in quotes")
+        if isinstance(weight, bool) or not (isinstance(weight, int | float) and 0 < weight < float("inf")):
+            raise ValueError(f"the weight of '{label}' must be a number above 0")
+    return weights
+
+
 def _json(value: object) -> object:
     # YAML knows dates, bytes, endless numbers and mappings that hold themselves; a model's config.json does not.
     try:
@@ -66,6 +81,7 @@ def _json(value: object) -> object:
 Number = Annotated[float, BeforeValidator(_number)]
 Names = Annotated[list[str], BeforeValidator(_list)]
 Files = Annotated[str | Annotated[list[str], Field(min_length=2)] | None, BeforeValidator(_files)]
+ClassWeights = Annotated[Literal["balanced"] | dict[str, float] | None, BeforeValidator(_weights)]
 JsonValue = Annotated[Any, AfterValidator(_json)]
 
 
@@ -188,6 +204,24 @@ class Tokenizer(Section):
     )
 
 
+class Lora(Section):
+    """Low-rank adapters, as peft's LoraConfig spells them, with its defaults."""
+
+    r: int = Field(8, ge=1, description="the rank of the update of each adapted weight")
+    lora_alpha: int = Field(8, ge=1, description="the update is scaled by lora_alpha / r")
+    lora_dropout: Number = Field(0.0, ge=0, lt=1, description="dropout before an adapter")
+    target_modules: Names | None = Field(
+        None,
+        min_length=1,
+        description="the ends of the names of the layers to adapt, or all-linear; null: what peft adapts in such a "
+        "model, and all-linear where it has no opinion",
+    )
+    bias: Literal["none", "all", "lora_only"] = Field("none", description="the biases that train, too")
+    modules_to_save: Names | None = Field(
+        None, description="layers that train whole, beside the head and what is drawn anew, which always do"
+    )
+
+
 class Model(Section):
     """Which model is trained."""
 
@@ -211,6 +245,17 @@ class Model(Section):
         },
         description="a model from scratch: model_type, and any value of that model's transformers configuration",
     )
+    lora: Lora | None = Field(
+        None,
+        description="train low-rank adapters of a pretrained model alone: r, lora_alpha, lora_dropout, target_modules, "
+        "bias, modules_to_save, as peft's LoraConfig; null trains all of it",
+    )
+    freeze: Names | None = Field(
+        None, min_length=1, description="parts that do not train, such as [embeddings, encoder.layer.0]; null: none"
+    )
+    load_in_4bit: bool = Field(
+        False, description="hold the pretrained weights in 4 bits (bitsandbytes, on a GPU); needs lora"
+    )
 
     @field_validator("config")
     @classmethod
@@ -223,6 +268,16 @@ class Model(Section):
     def _one_source(self) -> Self:
         if (self.model_name_or_path is None) == (self.config is None):
             raise ValueError("set either model_name_or_path or config, and the other to null")
+        return self
+
+    @model_validator(mode="after")
+    def _what_trains(self) -> Self:
+        if self.lora is not None and self.model_name_or_path is None:
+            raise ValueError("lora adapts a pretrained model; set model_name_or_path, or set lora to null")
+        if self.lora is not None and self.freeze is not None:
+            raise ValueError("lora already freezes all but its adapters and the head; set freeze to null")
+        if self.load_in_4bit and self.lora is None:
+            raise ValueError("weights of 4 bits cannot be trained; set lora, or set load_in_4bit to false")
         return self
 
 
@@ -252,6 +307,9 @@ class Train(Section):
     label_smoothing_factor: Number = Field(0.1, ge=0, lt=1, description="share of each target given to all labels")
     mlm_probability: Number = Field(
         0.15, gt=0, lt=1, description="masked-lm: the share of tokens to find again in training; 0.15 in evaluation"
+    )
+    class_weights: ClassWeights = Field(
+        None, description="of classification: balanced, or weights by label, such as {rare: 2.0}; others weigh 1"
     )
     beta: Number = Field(
         0.1, gt=0, description="dpo: how dear it is to leave the model that training began with; less strays further"

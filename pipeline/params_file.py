@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -157,8 +157,10 @@ def _nearest_key(place: tuple[str, ...]) -> str:
     *parents, name = place
     section: type[BaseModel] = Params
     for parent in parents:
-        inner = section.model_fields[parent].annotation if parent in section.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        annotation = section.model_fields[parent].annotation if parent in section.model_fields else None
+        kinds = (annotation, *get_args(annotation))  # itself, or what may also be null
+        inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if inner is None:
             return ""
         section = inner
     if name in _FOREIGN:
@@ -196,6 +198,8 @@ def render(params: Params) -> str:
 
 def _entry(key: str, value: Any, description: str | None, indent: int) -> str:
     pad = " " * indent
+    if isinstance(value, Section):
+        value = value.model_dump(mode="json")
     if isinstance(value, dict) and value:
         inner = _yaml(value, flow=False).splitlines()
         return "\n".join([f"{pad}{key}:  # {description}", *(f"{pad}  {line}" for line in inner)])

@@ -1,7 +1,7 @@
 """What the name of a score says: whether less of it is better, and how people read it."""
 
 _LESS_IS_BETTER = ("loss", "perplexity", "error", "bits_per_byte", "mse", "mae")
-_SHARES = ("accuracy", "precision", "recall", "f1", "exact_match", "auroc", "mcc", "rouge")
+_SHARES = ("accuracy", "precision", "recall", "f1", "exact_match", "auroc", "mcc", "rouge", "pearson", "spearman")
 
 
 def less_is_better(name: str) -> bool:

@@ -32,4 +32,24 @@ class Table:
     rows: Sequence[Sequence[str | int | float]]
 
 
-View = Table
+@dataclass(frozen=True)
+class Diagonal:
+    """A picture of points that would lie on the diagonal if the model were right.
+
+    Attributes:
+        name: of the section, unique within a report, such as `reliability`.
+        lead: a sentence or two on what is to be seen.
+        across: what the axes measure, from left to right.
+        up: and from below.
+        points: for each its place across, its place upwards, and how many rows it stands for.
+    """
+
+    name: str
+    title: str
+    lead: str
+    across: str
+    up: str
+    points: Sequence[tuple[float, float, int]]
+
+
+View = Table | Diagonal

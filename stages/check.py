@@ -34,7 +34,8 @@ def check(params: Params) -> None:
     slices.check(heads, task.layout_of(heads["train"], params.data).texts, params)
     if not embedded and all(len(table) < _ROWS for table in heads.values()):
         # The heads are all there is: what prepare will do with them can be tried.
-        task.prepare(heads, params.data)
+        found, _, _ = task.prepare(heads, params.data)
+        found.check_train(params.train)
     for warning in check_model(params, task):
         print(f"check: warning: {warning}")
     project.CHECKED.write_text("params.yaml, data and model were checked\n", encoding="utf-8")

@@ -36,6 +36,9 @@ def test_every_key_has_a_description_of_one_line() -> None:
     assert all(section.__doc__ for _, section in sections())
 
 
+PRETRAINED = {"config": None, "model_name_or_path": "data/models/a"}
+
+
 @pytest.mark.parametrize("written", ["1e-4", "1E-4", "1e-04", "1.0e-4", "10.e-5", ".1e-3", "+1e-4", 1e-4])
 def test_a_number_with_an_exponent_is_a_number(written: object) -> None:
     assert Train.model_validate({"learning_rate": written}).learning_rate == 1e-4
@@ -90,10 +93,13 @@ def test_one_column_needs_no_list() -> None:
         (Data, ALIGNED | {"test_file": "data/raw/b.en"}, "a list of files in each of"),
         (Data, ALIGNED | {"file_format": "csv"}, "a row is a line of each"),
         (Data, ALIGNED | {"sample_by": "paragraph"}, "a row is a line of each"),
-        (Data, {"label_column_name": "text"}, "'text' is one of text_column_names"),
+        (Data, {"text_column_names": ["a"], "label_column_name": "a"}, "'a' is one of text_column_names"),
         (Model, {"model_name_or_path": "data/models/a"}, "either model_name_or_path or config"),
         (Model, {"config": None}, "either model_name_or_path or config"),
         (Model, {"config": {"hidden_size": 8}}, "needs a model_type"),
+        (Model, {"lora": {}}, "lora adapts a pretrained model"),
+        (Model, {**PRETRAINED, "lora": {}, "freeze": ["embeddings"]}, "lora already freezes"),
+        (Model, {**PRETRAINED, "load_in_4bit": True}, "weights of 4 bits cannot be trained; set lora"),
         (Hardware, {"reduce": "exact", "micro_batch_tokens": "auto"}, "needs micro_batch_tokens as a number"),
         (Hardware, {"reduce": "exact", "parallel": "fsdp"}, "needs the whole model in every process"),
     ],

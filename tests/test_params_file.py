@@ -9,7 +9,7 @@ import yaml
 
 from pipeline import params_file
 from pipeline.errors import UserError
-from pipeline.params import Data, Model, Params, Tracking, Train
+from pipeline.params import Data, Lora, Model, Params, Tracking, Train
 from tests.conftest import REPOSITORY
 
 
@@ -197,6 +197,14 @@ def test_any_text_is_read_back(file: Path, text: str) -> None:
     )
     file.write_text(params_file.render(params), encoding="utf-8", newline="\n")
     assert params_file.read(file) == params
+
+
+def test_a_section_within_a_section_is_read_back_and_its_wrong_key_told(file: Path) -> None:
+    params = Params(model=Model(config=None, model_name_or_path="a", lora=Lora(target_modules=["query"])))
+    file.write_text(params_file.render(params))
+    assert params_file.read(file) == params
+    said = said_of(file, "model: {config: null, model_name_or_path: a, lora: {alpha: 8}}")
+    assert said.endswith("there is no key 'model.lora.alpha'. Did you mean 'model.lora.lora_alpha'?")
 
 
 def test_numbers_are_read_back(file: Path) -> None:

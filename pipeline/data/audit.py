@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.data import rows
+from pipeline.data.targets import label_ids
 from pipeline.errors import UserError
 
 _QUANTILES = {"min": 0.0, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
@@ -63,7 +64,8 @@ def audit(
     Args:
         before: prepared rows by split, before `decontaminate`.
         after: the rows that are used.
-        labels: the names of the rows' labels, a row's `label` being a place in this list; empty if rows have none.
+        labels: the names of the rows' labels, a row's `label` being a place in this list, or a list of them; empty if
+            rows have none. Not counted where rows have no column `label`.
 
     Returns:
         `splits`: by split `rows`, `removed`, `empty_texts`, `exact_duplicates` and `normalised_duplicates` (rows that
@@ -73,6 +75,8 @@ def audit(
         `conflicting`: `texts` that stand with different labels, and the `rows` that have them;
         `warnings`: sentences for people.
     """
+    if not all("label" in table.column_names for table in after.values()):
+        labels = ()  # they are those of something smaller than a row
     views_before = {split: _view(table, texts_of) for split, table in before.items()}
     views = {
         split: views_before[split] if table is before[split] else _view(table, texts_of)
@@ -93,12 +97,14 @@ class _View:
     texts: list[Texts]
     normalised: list[Texts]
     labels: list[Any]
+    label_ids: list[int]
 
 
 def _view(table: pa.Table, texts_of: TextsOf) -> _View:
     texts = list(texts_of(table))
-    labels = table["label"].to_pylist() if "label" in table.column_names else [None] * len(texts)
-    return _View(texts, _normalised(texts), labels)
+    if "label" not in table.column_names:
+        return _View(texts, _normalised(texts), [None] * len(texts), [])
+    return _View(texts, _normalised(texts), table["label"].to_pylist(), label_ids(table["label"]))
 
 
 def _normalised(texts: Iterable[Texts]) -> list[Texts]:
@@ -107,7 +113,7 @@ def _normalised(texts: Iterable[Texts]) -> list[Texts]:
 
 def _of_split(view: _View, labels: Sequence[str], rows_before: int) -> dict[str, Any]:
     size = len(view.texts)
-    counts = Counter(view.labels if labels else ())
+    counts = Counter(view.label_ids if labels else ())
     words = np.array([sum(len(text.split()) for text in parts) for parts in view.texts] or [0])
     return {
         "rows": size,

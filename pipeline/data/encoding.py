@@ -11,9 +11,11 @@ from pipeline.params import Tokenizer
 
 if TYPE_CHECKING:
     # More than a second of imports, which those that encode have paid already.
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
 
-_TYPES = {"input_ids": pa.int32(), "token_type_ids": pa.int8()}
+_TYPES = {"input_ids": pa.int32(), "token_type_ids": pa.int8(), "offsets": pa.int32()}
+_OUTSIDE = -1
 
 
 def encode(
@@ -22,6 +24,8 @@ def encode(
     tokenizer: "PreTrainedTokenizerBase",
     settings: Tokenizer,
     training: bool,
+    truncation: str = "longest_first",
+    with_offsets: bool = False,
 ) -> pa.Table:
     """The examples of texts, or of pairs of texts.
 
@@ -29,16 +33,19 @@ def encode(
         columns: one list of texts, or two of equal length.
         ids: where each row stands, for messages.
         training: whether rows that are too long may be dropped, if the settings say so.
+        truncation: what is shortened of a pair, as transformers names it, such as `only_second`.
+        with_offsets: whether to say which characters each token stands for.
 
     Returns:
         A table with `input_ids`, `token_type_ids` where the tokenizer makes them, `length`, `full_length`, and `row`
         where an example may not be a row: rows are dropped, or long ones cut into windows that overlap by
-        `doc_stride` tokens.
+        `doc_stride` tokens. With offsets also `offsets`, two numbers a token: where it begins and ends in the last
+        text of its row, in characters; -1 and -1 for tokens that are not of that text.
 
     Raises:
         UserError: a row is too long, and `over_length` is `raise`.
     """
-    kept = {name: list(values) for name, values in _tokenized(tokenizer, columns).items()}
+    kept = {name: list(values) for name, values in _tokenized(tokenizer, columns, with_offsets).items()}
     full_length = np.fromiter((len(tokens) for tokens in kept["input_ids"]), np.int32, len(kept["input_ids"]))
     too_long = np.flatnonzero(full_length > settings.max_seq_length)
     rows = np.arange(len(full_length), dtype=np.int32)
@@ -58,7 +65,8 @@ def encode(
         cut = _tokenized(
             tokenizer,
             shorter,
-            truncation=True,
+            with_offsets,
+            truncation=truncation,
             max_length=settings.max_seq_length,
             stride=settings.doc_stride if windows else 0,
             return_overflowing_tokens=windows,
@@ -81,11 +89,24 @@ def _take(values: list[Any], order: np.ndarray) -> list[Any]:
     return [values[place] for place in order]
 
 
-def _tokenized(tokenizer: "PreTrainedTokenizerBase", columns: Sequence[list[str]], **settings: Any) -> dict[str, Any]:
-    return dict(tokenizer(*columns, return_attention_mask=False, verbose=False, **settings))
+def _tokenized(
+    tokenizer: "PreTrainedTokenizerBase", columns: Sequence[list[str]], with_offsets: bool, **settings: Any
+) -> dict[str, Any]:
+    made = tokenizer(*columns, return_attention_mask=False, verbose=False, **settings)
+    found = dict(made)
+    if with_offsets:
+        found["offsets"] = [_offsets(encoding, len(columns) - 1) for encoding in made.encodings]
+    return found
 
 
-def _table(kept: dict[str, list[list[int]]], rows: np.ndarray, full_length: np.ndarray, with_rows: bool) -> pa.Table:
+def _offsets(encoding: "Encoding", text: int) -> np.ndarray:
+    """Where each token begins and ends in one of the texts, flat, (2 * tokens,)."""
+    offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+    of_text = np.array([place == text for place in encoding.sequence_ids], bool)
+    return np.where((of_text & (offsets[:, 0] < offsets[:, 1]))[:, None], offsets, _OUTSIDE).ravel()
+
+
+def _table(kept: dict[str, list[Any]], rows: np.ndarray, full_length: np.ndarray, with_rows: bool) -> pa.Table:
     columns = {name: pa.array(values, pa.list_(_TYPES[name])) for name, values in kept.items()}
     lengths = np.fromiter((len(tokens) for tokens in kept["input_ids"]), np.int32, len(rows))
     columns |= {"length": pa.array(lengths), "full_length": pa.array(full_length)}

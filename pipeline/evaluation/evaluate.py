@@ -18,6 +18,7 @@ from transformers import AutoTokenizer
 from pipeline import digest, json_file, project
 from pipeline.data.store import Store
 from pipeline.evaluation import data_figures, examples, figures, matrix, model_card, reference, report, slices
+from pipeline.evaluation.diagonal import diagonal
 from pipeline.evaluation.examples import Examples, keys_of
 from pipeline.evaluation.generate import generate
 from pipeline.evaluation.look import Drawing
@@ -27,11 +28,12 @@ from pipeline.evaluation.report import Findings
 from pipeline.evaluation.statistics import Resampled, intervals, resample, versus
 from pipeline.evaluation.verdict import compared, strongest
 from pipeline.model.export import load
-from pipeline.params import Evaluate, Params
+from pipeline.params import Evaluate, Params, Train
 from pipeline.progress import bar
 from pipeline.scores import is_share
 from pipeline.tasks import find
 from pipeline.tasks.base import Collation, Predictions, Task, rows_of
+from pipeline.views import Diagonal
 from pipeline.world import World
 
 # The same resamples for every experiment, so that no seed of the training moves an interval.
@@ -86,6 +88,8 @@ def evaluate(params: Params, world: World) -> Findings:
     metrics["slices"] = slices.scored(answered["test"], params.evaluate)
     training = _read_json(project.TRAIN_METRICS)
     is_one_label = _is_one_label(task, rows["test"])
+    views = task.views(written.get("test", rows["test"]), predictions["test"], params.evaluate.n_mistakes)
+    minimised = _minimised(task, params.train)
     findings = Findings(
         params=params,
         metrics=metrics,
@@ -98,14 +102,16 @@ def evaluate(params: Params, world: World) -> Findings:
         else None,
         drawings=[
             *_drawn_scores(metrics),
-            *_drawn_curves(training["best_step"], params.train.label_smoothing_factor),
+            *_drawn_curves(training["best_step"], minimised),
             *(_drawn_confusions(predictions["test"], task.labels) if is_one_label else ()),
+            *(diagonal(view) for view in views if isinstance(view, Diagonal)),
             *_drawn_data(rows, stores, task.labels if is_one_label else (), task.most_tokens(params.tokenizer)),
         ],
-        views=task.views(written.get("test", rows["test"]), predictions["test"], params.evaluate.n_mistakes),
+        views=views,
         columns=task.inputs,
         digests={path.as_posix(): digest.of_folder(path) for path in _LINEAGE},
         device=world.describe(),
+        minimised=minimised,
     )
     for split, found in answered.items():
         examples.write(project.EXAMPLES / f"{split}.parquet", params.task, found)
@@ -186,6 +192,13 @@ def _is_one_label(task: Task, rows: pa.Table) -> bool:
     return bool(task.labels) and "label" in rows.column_names and pa.types.is_integer(rows["label"].type)
 
 
+def _minimised(task: Task, settings: Train) -> str:
+    """What the loss of the training was taken with, and that of the evaluations was not."""
+    smoothed = "smoothed labels" if settings.label_smoothing_factor and task.smooths_labels else ""
+    weighted = "weighted labels" if settings.class_weights else ""
+    return " and ".join(filter(None, (smoothed, weighted)))
+
+
 def _drawn_scores(metrics: Mapping[str, Any]) -> list[Drawing]:
     """Of the scores that are shares; others have no common axis."""
     if not any(map(is_share, metrics["test"])):
@@ -196,7 +209,7 @@ def _drawn_scores(metrics: Mapping[str, Any]) -> list[Drawing]:
     return drawings
 
 
-def _drawn_curves(best_step: int, label_smoothing_factor: float) -> list[Drawing]:
+def _drawn_curves(best_step: int, minimised: str) -> list[Drawing]:
     curves = {}
     for split, path in (("train", project.TRAIN_CURVE), ("validation", project.VALIDATION_CURVE)):
         with path.open(encoding="utf-8", newline="") as file:
@@ -205,7 +218,7 @@ def _drawn_curves(best_step: int, label_smoothing_factor: float) -> list[Drawing
         for name in points[0]:
             if name != "step":
                 curves[split, name] = (steps, [float(point[name]) for point in points])
-    drawings = [figures.loss_curve(curves, best_step, label_smoothing_factor)]
+    drawings = [figures.loss_curve(curves, best_step, minimised)]
     if any(is_share(name) for split, name in curves if split == "validation"):
         drawings.append(figures.score_curves(curves, best_step))
     return drawings

@@ -72,13 +72,18 @@ def keys_of(rows: pa.Table, labels: Sequence[str]) -> np.ndarray:
     keys = []
     for row in rows.select([name for name in rows.column_names if name != _ID]).to_pylist():
         content = json.dumps(
-            [labels[value] if labels and name == "label" else value for name, value in row.items()],
+            [_named(value, labels) if labels and name == "label" else value for name, value in row.items()],
             ensure_ascii=False,
         ).encode()
         key = hashlib.sha256(content).hexdigest()[:_KEY_LENGTH]
         seen[key] += 1
         keys.append(key if seen[key] == 1 else f"{key}#{seen[key]}")
     return np.array(keys, dtype=object)
+
+
+def _named(value: int | list[int], labels: Sequence[str]) -> str | list[str]:
+    """The name of a label, or the names of all that a row has, in an order that hangs on no other label."""
+    return sorted(labels[place] for place in value) if isinstance(value, list) else labels[value]
 
 
 def write(path: Path, task_name: str, examples: Examples) -> None:

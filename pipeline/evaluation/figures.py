@@ -37,13 +37,13 @@ MODEL = "this model"
 _LEAST_RANGE = 0.05
 
 
-def loss_curve(curves: Curves, best_step: int, label_smoothing_factor: float = 0.0) -> Drawing:
+def loss_curve(curves: Curves, best_step: int, minimised: str = "") -> Drawing:
     """Training and validation loss over the steps; the best step marked.
 
     Args:
-        label_smoothing_factor: what the training loss was taken with; the validation loss never is.
+        minimised: what the training loss was taken with, such as `smoothed labels`; the validation loss never is.
     """
-    title = "Loss (training: with smoothed labels)" if label_smoothing_factor else "Loss"
+    title = f"Loss (training: with {minimised})" if minimised else "Loss"
     shown = {split: curves[split, "loss"] for split in ("train", "validation") if (split, "loss") in curves}
     return _over_steps("loss", title, shown, [MUTED, BLUE], best_step)
 

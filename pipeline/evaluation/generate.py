@@ -77,7 +77,7 @@ def _fitting(prompts: Sequence[Sequence[int]], model: PreTrainedModel, settings:
 
 def _decoding(model: PreTrainedModel, collation: Collation, settings: Evaluate) -> GenerationConfig:
     """How the model writes: as its own files say, but for what the params say, and never at random."""
-    config: GenerationConfig = copy.deepcopy(model.generation_config)  # type: ignore[assignment]
+    config: GenerationConfig = copy.deepcopy(model.generation_config)
     own = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     ends = [token for token in dict.fromkeys([*own, collation.tokenizer.eos_token_id]) if token is not None]
     config.update(

@@ -38,6 +38,8 @@ class Findings:
         columns: what the model reads of a row.
         digests: SHA-256 of the data and of the model, by path.
         device: what it was computed on, in words.
+        minimised: what the loss of the training was taken with, such as `smoothed labels`, and that of the evaluations
+            was not.
     """
 
     params: Params
@@ -52,6 +54,7 @@ class Findings:
     columns: Sequence[str]
     digests: Mapping[str, str]
     device: str
+    minimised: str = ""
 
 
 def write(findings: Findings, folder: Path, texts: bool = True) -> None:

@@ -1,1 +1,1 @@
-"""Scores of kinds of tasks, as functions of a few numbers a row; no task is known here."""
+"""Scores as functions of arrays, one entry a row: several tasks share them, and a bootstrap calls them very often."""

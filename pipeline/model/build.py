@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
 from pipeline.errors import UserError
 from pipeline.model.config import load_config
 from pipeline.model.fit import adapt, check_fit
+from pipeline.model.four_bits import quantization
 from pipeline.model.origin import located
+from pipeline.model.trained import choose
 from pipeline.params import Hardware, Params
 from pipeline.tasks.base import Task
 
@@ -23,43 +25,65 @@ def auto_class(task: Task) -> Any:
     return getattr(transformers, task.head()[0])
 
 
-def build(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> "PreTrainedModel":
+def build(
+    params: Params, task: Task, encoder: PreTrainedTokenizerBase, *, quantized: bool = False
+) -> "PreTrainedModel":
     """The model to train, with the task's head: pretrained weights where there are some, fresh ones elsewhere.
 
-    Fresh weights are drawn from torch's generator: seed it first.
+    Only what shall train requires gradients. Fresh weights and adapters are drawn from torch's generator: seed it
+    first.
+
+    Args:
+        quantized: hold the pretrained weights in 4 bits, on this process's GPU, rather than whole and on the host.
 
     Raises:
-        UserError: tokenizer and model do not fit, or the weights are none of this model's.
+        UserError: tokenizer and model do not fit, the weights are none of this model's, or `model.lora` or
+            `model.freeze` names what it does not have.
     """
     config = _config(params, task, encoder)
+    model: PreTrainedModel
+    drawn: set[str] = set()
     if params.model.model_name_or_path is None:
-        model: PreTrainedModel = auto_class(task).from_config(config)
-        return model
-    return from_weights(auto_class(task), params, config)
+        model = auto_class(task).from_config(config)
+    elif quantized:
+        with torch.device("meta"):
+            empty = auto_class(task).from_config(config, dtype=torch.float32)
+        model, drawn = from_weights(auto_class(task), params, config, quantization_config=quantization(empty, params))
+    else:
+        model, drawn = from_weights(auto_class(task), params, config)
+    choose(model, params.model, drawn)
+    return model
 
 
 def skeleton(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> "PreTrainedModel":
     """The model of `build` on the meta device: all of its shapes and ties, and none of its numbers.
 
-    Nothing is drawn from torch's generator.
+    Nothing is drawn from torch's generator. With adapters, what trains of the body because the files have no weights
+    for it is not known here.
 
     Raises:
-        UserError: tokenizer and model do not fit.
+        UserError: tokenizer and model do not fit, or `model.lora` or `model.freeze` names what it does not have.
     """
     config = _config(params, task, encoder)
     with torch.device("meta"):
         model: PreTrainedModel = auto_class(task).from_config(config, dtype=torch.float32)
+        choose(model, params.model)
     return model
 
 
 def from_weights(
-    kind: Any, params: Params, config: PreTrainedConfig, weights: dict[str, torch.Tensor] | None = None
-) -> "PreTrainedModel":
-    """A pretrained model, as transformers loads it.
+    kind: Any,
+    params: Params,
+    config: PreTrainedConfig,
+    weights: dict[str, torch.Tensor] | None = None,
+    quantization_config: BitsAndBytesConfig | None = None,
+) -> tuple["PreTrainedModel", set[str]]:
+    """A pretrained model, as transformers loads it, and the names of the parameters that it has to draw.
 
     Args:
         kind: its class, or an Auto class where the weights are those of the files.
         weights: what to take for the content of the model's files; None: what they hold.
+        quantization_config: what becomes of the weights on loading.
 
     Raises:
         UserError: the weights are none of this model's.
@@ -67,6 +91,8 @@ def from_weights(
     assert params.model.model_name_or_path is not None, "only a pretrained model has weights"
     name = located(params.model.model_name_or_path, "model.model_name_or_path")
     source: dict[str, Any] = {"use_safetensors": True, "revision": params.model.model_revision}
+    if quantization_config is not None:
+        source["quantization_config"] = quantization_config
     model, loaded = kind.from_pretrained(
         name if weights is None else None,
         config=config,
@@ -78,8 +104,7 @@ def from_weights(
         **(source if weights is None else {"state_dict": weights}),
     )
     _check_loaded(model, loaded, name)
-    found: PreTrainedModel = model
-    return found
+    return model, {*loaded["missing_keys"], *(key for key, *_ in loaded["mismatched_keys"])}
 
 
 def _config(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> PreTrainedConfig:

@@ -12,8 +12,10 @@ from pipeline.errors import UserError
 from pipeline.model.build import auto_class, check_recomputing
 from pipeline.model.config import load_config, positions
 from pipeline.model.fit import adapt, check_fit, check_head, check_length
+from pipeline.model.four_bits import check_four_bits
 from pipeline.model.origin import named, reason, unwatched
 from pipeline.model.tokenizer import load_tokenizer
+from pipeline.model.trained import choose
 from pipeline.params import Params
 from pipeline.tasks.base import Task
 
@@ -47,7 +49,10 @@ def check(params: Params, task: type[Task]) -> list[str]:
             f"params.yaml: evaluate.max_new_tokens is {params.evaluate.max_new_tokens:,}, but the {config.model_type} "
             f"model has {limit:,} positions for a text and what comes before it. Lower it."
         )
-    check_recomputing(_build_empty(config, task), params.hardware)
+    empty = _build_empty(config, task)
+    check_recomputing(empty, params.hardware)
+    choose(empty, params.model)
+    check_four_bits(params)
     return _warnings(params)
 
 
@@ -67,7 +72,7 @@ def _warnings(params: Params) -> list[str]:
     """What works and is probably not meant."""
     found = []
     model, tokenizer = params.model.model_name_or_path, params.tokenizer.tokenizer_name
-    if model is not None and params.train.learning_rate > _HIGH_FOR_PRETRAINED:
+    if model is not None and params.model.lora is None and params.train.learning_rate > _HIGH_FOR_PRETRAINED:
         found.append(
             f"train.learning_rate {params.train.learning_rate:g} is high for a pretrained model and may wipe out "
             "what it knows; 2e-5 to 5e-5 is usual, 2e-4 for a small one."

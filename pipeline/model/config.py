@@ -96,10 +96,15 @@ def _from_scratch(values: dict[str, Any]) -> PreTrainedConfig:
     except (StrictDataclassError, ValueError, TypeError) as error:
         raise UserError(f"params.yaml: model.config does not make a {kind} model: {reason(error)}") from error
     size, heads = (getattr(config, name, None) for name in ("hidden_size", "num_attention_heads"))
-    # Some models find this out only when they run. Those that name the size of a head need no such multiple.
+    # Some models find these two out only when they run. Those that name the size of a head need no such multiple.
     own_size = any(hasattr(config, name) for name in ("head_dim", "d_head", "attention_head_size"))
     if isinstance(size, int) and heads and size % heads and not own_size:
         raise UserError(f"params.yaml: model.config: hidden_size {size} is no multiple of num_attention_heads {heads}.")
+    groups = getattr(config, "num_key_value_heads", None)
+    if heads and groups and heads % groups:
+        raise UserError(
+            f"params.yaml: model.config: num_attention_heads {heads} is no multiple of num_key_value_heads {groups}."
+        )
     return config
 
 

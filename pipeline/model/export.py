@@ -8,19 +8,28 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline import json_file, project
 from pipeline.model.build import auto_class
+from pipeline.model.lora import is_adapted, merge, save_adapter
 from pipeline.params import Params
 from pipeline.tasks.base import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+ADAPTER = "adapter"
+
 
 def export(
     model: "PreTrainedModel", encoder: PreTrainedTokenizerBase, task: Task, params: Params, folder: Path
 ) -> None:
-    """Write a plain Hugging Face model folder, whole or not at all, with a card that names the task."""
+    """Write a plain Hugging Face model folder, whole or not at all, with a card that names the task.
+
+    Adapters are merged into the model, in place, and kept in the sub-folder `adapter` in peft's format.
+    """
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
+    if is_adapted(model):
+        save_adapter(model, params.model, unfinished / ADAPTER)
+        merge(model)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = True  # of no use in training; whoever generates with the model wants it
         if model.generation_config is not None:

@@ -69,7 +69,7 @@ def stored_weights(params: Params, empty: "PreTrainedModel") -> Weights | None:
     content = {name: stand_ins[name] if name in stand_ins else part[...] for name, part in slices.items()}
     try:
         with torch.random.fork_rng(devices=[]):
-            outline = from_weights(type(empty), params, empty.config, content)
+            outline, _ = from_weights(type(empty), params, empty.config, content)
     except RuntimeError:  # of a conversion that cannot be done to stand-ins
         return None
     sources = {tensor.untyped_storage().data_ptr(): name for name, tensor in stand_ins.items()}

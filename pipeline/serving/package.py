@@ -35,6 +35,7 @@ REQUIREMENTS = (
     "pyarrow",
     "pydantic",
     "safetensors",
+    "seqeval",
     "tokenizers",
     "torch",
     "transformers",

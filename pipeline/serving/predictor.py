@@ -96,12 +96,9 @@ class Predictor:
             raise UserError(f"The model reads {', '.join(self.card.columns)}, which is not what the rows have.")
         if tuple(labels) == self.task.labels:
             return self.task, self._predicted(rows, "score again")
-        places = {name: place for place, name in enumerate(self.task.labels)}
-        named = [labels[label] for label in rows["label"].to_pylist()]
-        # A label that the model does not know needs some place, since examples have one; its target is set below.
-        known = pa.array([places.get(name, 0) for name in named], pa.int32())
+        named = [_named(label, labels) for label in rows["label"].to_pylist()]
+        known, unknown = _known(named, self.task.labels)
         found = self._predicted(rows.set_column(rows.column_names.index("label"), "label", known), "score again")
-        unknown = np.array([name not in places for name in named])
         found["loss"] = np.where(unknown, np.inf, found["loss"])
         columns = self.task.columns(found) | {"target": pa.array(named)}
         task = replace(self.task, labels=tuple(dict.fromkeys([*self.task.labels, *labels])))
@@ -117,3 +114,20 @@ class Predictor:
         collation, tokens = Collation(self._model.config, self._tokenizer), self._micro_batch_tokens
         settings = self.task.settled(self.card.tokenizer), self._evaluate
         return generate(self._model, self.task, rows, collation, self._world, *settings, tokens, title)
+
+
+def _named(label: int | list[int], labels: Sequence[str]) -> str | list[str]:
+    return [labels[place] for place in label] if isinstance(label, list) else labels[label]
+
+
+def _known(named: Sequence[str | list[str]], labels: Sequence[str]) -> tuple[pa.Array, np.ndarray]:
+    """The ids of the labels that a model knows, and which rows have another one, (rows,) bool.
+
+    A single label that it does not know needs some id, since examples have one; its target is set later.
+    """
+    places = {name: place for place, name in enumerate(labels)}
+    unknown = np.array([not places.keys() >= ({name} if isinstance(name, str) else set(name)) for name in named])
+    if isinstance(named[0], str):
+        return pa.array([places.get(str(name), 0) for name in named], pa.int32()), unknown
+    ids = [sorted(places[name] for name in names if name in places) for names in named]
+    return pa.array(ids, pa.list_(pa.int32())), unknown

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ import torch
 from pipeline.data import splits
 from pipeline.data.audit import decontaminate
 from pipeline.data.rows import Wanted, require_columns, source_of, with_source
+from pipeline.data.targets import label_ids
 from pipeline.errors import UserError
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.views import View
@@ -126,6 +127,7 @@ class Task(ABC):
         generated_scores: those scores, which nobody knows while training.
         is_packed: whether several examples are trained on as one block: see `pipeline.data.packing`.
         takes_turns: whether its tokenizer needs a chat template.
+        smooths_labels: whether `train.label_smoothing_factor` shapes its loss.
         needs_reference: whether it compares with what the model said before it was trained: `reference_columns`.
         labels: the names of the labels; a label's id is its place. Empty where a task has none.
         inputs: the columns of prepared rows that the model reads, and whoever asks it must give.
@@ -139,6 +141,7 @@ class Task(ABC):
     generated_scores: ClassVar[tuple[str, ...]] = ()
     is_packed: ClassVar[bool] = False
     takes_turns: ClassVar[bool] = False
+    smooths_labels: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = False
     labels: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("text",)
@@ -187,8 +190,10 @@ class Task(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Self:
+    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> "Task":
         """The task with what the rows show, such as the labels of the training rows.
+
+        It may be a subclass, where the kind of a column decides.
 
         Args:
             tables: raw tables of the splits that the source has, each with a string column `id` that says where the
@@ -212,6 +217,10 @@ class Task(ABC):
         """What the model reads of each row: rows with the same texts are the same question."""
         return list(zip(*(rows[name].to_pylist() for name in self.inputs), strict=True))
 
+    def groups(self, rows: pa.Table) -> Sequence[tuple[str, ...]]:
+        """What keeps rows together where splits are cut: those with the same texts fall into the same split."""
+        return self.texts(rows)
+
     def strata(self, rows: pa.Table) -> Sequence[Hashable]:
         """The group of each row; a split that is cut off has its share of every group."""
         return rows["label"].to_pylist() if self.labels and "label" in rows.column_names else [None] * len(rows)
@@ -219,7 +228,7 @@ class Task(ABC):
     @classmethod
     def prepare(
         cls, tables: Mapping[str, pa.Table], data: Data
-    ) -> tuple[Self, dict[str, pa.Table], dict[str, pa.Table]]:
+    ) -> tuple["Task", dict[str, pa.Table], dict[str, pa.Table]]:
         """The task, its rows in three splits, and the same without what training shares with the evaluation splits.
 
         Raises:
@@ -227,19 +236,23 @@ class Task(ABC):
         """
         task = cls.fit(tables, data)
         rows = {split: with_source(task.rows(table, data), source_of(table)) for split, table in tables.items()}
-        cut = splits.cut(rows, task.texts, task.strata, data)
+        cut = splits.cut(rows, task.groups, task.strata, data)
         before = {split: table.replace_schema_metadata(None) for split, table in cut.items()}
         after = decontaminate(before, task.texts) if data.decontaminate_train else before
         if task.labels and "label" in after["train"].column_names:
             _check_labels(task.labels, after["train"])
-        return task, before, after
+        return task.seen(after["train"]), before, after
+
+    def seen(self, train: pa.Table) -> "Task":
+        """The task with what the prepared rows that it is trained on show, such as how many of them each label has."""
+        return self
 
     def state(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return dataclasses.asdict(self)
 
     @classmethod
-    def of_state(cls, state: Mapping[str, Any]) -> Self:
+    def of_state(cls, state: Mapping[str, Any]) -> "Task":
         """The task with these fields, as `state` gives them."""
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in state.items()})
 
@@ -249,7 +262,7 @@ class Task(ABC):
         (folder / _STATE).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path) -> "Task":
         """The task that `save` kept."""
         return cls.of_state(json.loads((folder / _STATE).read_text(encoding="utf-8")))
 
@@ -296,6 +309,11 @@ class Task(ABC):
         """
 
     # Model and loss (train)
+
+    def check_train(self, settings: Train) -> None:
+        """Raise a UserError if the task, with what its rows show, cannot be trained so."""
+        if settings.class_weights is not None:
+            raise UserError("params.yaml: train.class_weights: this task has no classes to weigh. Set it to null.")
 
     @abstractmethod
     def head(self) -> tuple[str, dict[str, Any]]:
@@ -457,7 +475,7 @@ def mean_loss(predictions: Predictions) -> float:
 
 
 def _check_labels(labels: Sequence[str], train: pa.Table) -> None:
-    if lost := set(range(len(labels))) - set(train["label"].to_pylist()):
+    if lost := set(range(len(labels))) - set(label_ids(train["label"])):
         raise UserError(
             f"data.decontaminate_train: all training rows of the label '{labels[min(lost)]}' stand in "
             "validation or test, too, so none is left.\nAdd other rows with it, or set the key to false."

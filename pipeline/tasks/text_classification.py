@@ -1,84 +1,101 @@
-"""Text classification: one label for a text or a pair of texts."""
+"""Text classification: one label for a text or a pair of texts, or any number of labels where rows have lists."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch.nn import functional
 
+from pipeline.data import baselines, class_weights
 from pipeline.data.encoding import encode
-from pipeline.data.rows import label_column, label_names, text_column, where
-from pipeline.errors import UserError, did_you_mean
+from pipeline.data.rows import label_column
+from pipeline.data.targets import ids_of, is_list_column, known_labels, label_ids, label_lists
+from pipeline.data.texts import NAMES, text_columns
+from pipeline.errors import UserError
+from pipeline.metrics.class_views import calibration, per_class, wrong_sets
+from pipeline.metrics.classes import Counts, guess_of_ids, guess_of_sets, scores_of_ids, scores_of_sets
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded_inputs
+from pipeline.views import View
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from pipeline.data.store import Store
 
-_INPUTS = ("text", "text_pair")
-_LABEL_IDS = ["target", "prediction"]
+# The probabilities of all labels are kept for AUROC. With more labels they take too much memory, and it too much time:
+# a bootstrap computes it a thousand times.
+_MOST_WITH_AUROC = 20
+_OF_LABEL = "probability:"
+_SINGLE, _MULTI = "single_label_classification", "multi_label_classification"
 
 
-@final
 @dataclass(frozen=True)
 class TextClassification(Task):
-    """One label a row, one target an example."""
+    """One label a row, one target an example.
+
+    Attributes:
+        label_rows: how many training rows each label has.
+        problem_type: what transformers calls it.
+    """
 
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("text",), "label"), Layout(("sentence1", "sentence2"), "label"))
-    score_names: ClassVar[tuple[str, ...]] = ("accuracy", "f1_macro", "mcc")
+    score_names: ClassVar[tuple[str, ...]] = ("accuracy", "f1_macro", "f1_micro", "mcc", "auroc", "calibration_error")
     share_of_rows: ClassVar[str | None] = "accuracy"
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
+    _fewest_labels: ClassVar[int] = 2
+    label_rows: tuple[int, ...] = ()
+    problem_type: str = _SINGLE
+
+    @classmethod
+    def _kind(cls, table: pa.Table, data: Data) -> type["TextClassification"]:
+        """What the column of labels asks for: one label, or any number of them."""
+        target = str(cls.layout_of(table, data).target)
+        return MultiLabelClassification if is_list_column(table, target) else cls
+
+    @staticmethod
+    def _named(table: pa.Table, column: str) -> Sequence[Sequence[str]]:
+        """The names of the labels of each row."""
+        return [(name,) for name in label_column(table, column)]
 
     @classmethod
     def check_columns(cls, table: pa.Table, data: Data) -> None:
         layout = cls.layout_of(table, data)
-        assert layout.target is not None, "this task has a target"
-        if len(layout.texts) > len(_INPUTS):
-            raise UserError(
-                f"data.text_column_names: {len(layout.texts)} columns; this task takes a text, or a pair of texts."
-            )
-        for name in layout.texts:
-            text_column(table, name)
-        label_column(table, layout.target)
+        text_columns(table, layout.texts)
+        cls._kind(table, data)._named(table, str(layout.target))
 
     @classmethod
-    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Self:
+    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Task:
+        layouts = {split: cls.layout_of(table, data) for split, table in tables.items()}
+        kind = cls._kind(tables["train"], data)
         shown = {}
         for split, table in tables.items():
             cls.check_columns(table, data)
-            layout = cls.layout_of(table, data)
-            shown[split] = label_column(table, str(layout.target))
-        labels = label_names(shown["train"])
-        if len(labels) < 2:
-            column = cls.layout_of(tables["train"], data).target
-            raise UserError(
-                f"data.label_column_name: all {len(shown['train']):,} training rows have the label '{labels[0]}' in "
-                f"the column '{column}'.\nA classifier needs at least two labels."
-            )
-        known = set(labels)
-        for split, names in shown.items():
-            for row, name in enumerate(names):
-                if name not in known:
-                    raise UserError(
-                        f"{where(tables[split], row)}: the label '{name}' in {split} never occurs in training."
-                        f"{did_you_mean(name, labels)}\nAdd training rows with it, or take the row out."
-                    )
-        return cls(labels, _INPUTS[: len(cls.layout_of(tables["train"], data).texts)])
+            shown[split] = kind._named(table, str(layouts[split].target))
+        labels = known_labels(shown, tables, str(layouts["train"].target), kind._fewest_labels)
+        return kind(labels, NAMES[: len(layouts["train"].texts)])
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> Task:
+        kind = MultiLabelClassification if state.get("problem_type") == _MULTI else cls
+        return super(TextClassification, kind).of_state(state)
 
     def rows(self, table: pa.Table, data: Data) -> pa.Table:
         layout = self.layout_of(table, data)
-        ids = {name: place for place, name in enumerate(self.labels)}
-        columns = {"id": table["id"]}
-        for name, source in zip(self.inputs, layout.texts, strict=True):
-            columns[name] = text_column(table, source)
-        names = label_column(table, str(layout.target))
-        columns["label"] = pa.array([ids[name] for name in names], pa.int32())
-        return pa.table(columns)
+        named = self._named(table, str(layout.target))
+        return pa.table({"id": table["id"], **text_columns(table, layout.texts), "label": self._ids(named)})
+
+    def _ids(self, named: Sequence[Sequence[str]]) -> pa.Array:
+        """The column `label` of prepared rows."""
+        places = {name: place for place, name in enumerate(self.labels)}
+        return pa.array([places[name] for (name,) in named], pa.int32())
+
+    def seen(self, train: pa.Table) -> Task:
+        counts = np.bincount(label_ids(train["label"]), minlength=len(self.labels))
+        return replace(self, label_rows=tuple(counts.tolist()))
 
     def encode(
         self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool
@@ -100,24 +117,45 @@ class TextClassification(Task):
             "num_labels": len(names),
             "id2label": names,
             "label2id": {name: place for place, name in names.items()},
-            "problem_type": "single_label_classification",
+            "problem_type": self.problem_type,
         }
 
+    def check_train(self, settings: Train) -> None:
+        class_weights.check(settings.class_weights, self.labels)
+        if settings.metric_for_best_model == "auroc" and len(self.labels) > _MOST_WITH_AUROC:
+            raise UserError(
+                f"params.yaml: train.metric_for_best_model: auroc is left out with {len(self.labels):,} labels; it is "
+                f"computed for up to {_MOST_WITH_AUROC}. Take f1_macro, accuracy or loss."
+            )
+
+    def _weights(self, settings: Train) -> np.ndarray | None:
+        """What a target of each label counts in the loss, (labels,) float32; None if all count 1."""
+        return class_weights.class_weights(settings.class_weights, self.labels, self.label_rows)
+
+    def count_targets(self, examples: Mapping[str, Any], settings: Train) -> float:
+        weights = self._weights(settings)
+        return float(len(examples["label"]) if weights is None else weights[examples["label"]].sum())
+
     def loss(self, outputs: Any, batch: Batch, settings: Train) -> torch.Tensor:
-        smoothing = settings.label_smoothing_factor
+        logits = outputs.logits.float()
         return functional.cross_entropy(
-            outputs.logits.float(), batch.labels, reduction="sum", label_smoothing=smoothing
+            logits,
+            batch.labels,
+            weight=_on_device_of(logits, self._weights(settings)),
+            reduction="sum",
+            label_smoothing=settings.label_smoothing_factor,
         )
 
     def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
         log_probabilities = outputs.logits.float().log_softmax(dim=-1)
         best = log_probabilities.max(dim=-1)
-        return {
+        found = {
             "target": batch.labels,
             "prediction": best.indices,
             "score": best.values.exp(),
             "loss": -log_probabilities.gather(-1, batch.labels[:, None]).squeeze(-1),
         }
+        return found | self._kept(log_probabilities.exp())
 
     def merge(self, found: Predictions, store: "Store", rows: pa.Table) -> Predictions:
         """Of the windows of a long row, the surest one answers for it."""
@@ -128,66 +166,55 @@ class TextClassification(Task):
         return {name: values[surest] for name, values in found.items()}
 
     def columns(self, predictions: Predictions) -> dict[str, pa.Array]:
-        names = pa.array(self.labels, pa.string())
-        named = {
-            name: pa.DictionaryArray.from_arrays(pa.array(predictions[name], pa.int32()), names) for name in _LABEL_IDS
-        }
-        return {**super().columns(predictions), **named}
+        found = {name: pa.array(values) for name, values in predictions.items() if values.ndim == 1}
+        found |= {name: self._names(predictions[name]) for name in ("target", "prediction")}
+        if "probabilities" in predictions:
+            of_label = zip(self.labels, predictions["probabilities"].T, strict=True)
+            found |= {f"{_OF_LABEL}{name}": pa.array(values) for name, values in of_label}
+        return found
 
     def from_columns(self, table: pa.Table) -> Predictions:
+        own = [name for name in table.column_names if name.startswith(_OF_LABEL)]
+        found = {
+            name: table[name].to_numpy() for name in table.column_names if name not in ("target", "prediction", *own)
+        }
+        found |= {name: self._ids_of_names(table[name].to_pylist()) for name in ("target", "prediction")}
+        if own:
+            # A label that another model knows has no column here, and to this model it is impossible.
+            columns = {name.removeprefix(_OF_LABEL): table[name].to_numpy() for name in own}
+            never = np.zeros(len(table), np.float32)
+            found["probabilities"] = np.stack([columns.get(name, never) for name in self.labels], axis=1)
+        return found
+
+    def _names(self, ids: np.ndarray) -> pa.Array:
+        """Targets or predictions as people read them."""
+        return pa.DictionaryArray.from_arrays(pa.array(ids, pa.int32()), pa.array(self.labels, pa.string()))
+
+    def _ids_of_names(self, named: Sequence[Any]) -> np.ndarray:
+        """The targets or predictions that `names_of` named."""
         places = {name: place for place, name in enumerate(self.labels)}
-        ids = {name: np.array([places[label] for label in table[name].to_pylist()], np.int64) for name in _LABEL_IDS}
-        return {**super().from_columns(table.drop_columns(_LABEL_IDS)), **ids}
+        return np.array([places[name] for name in named], np.int64)
 
     def scores(self, predictions: Predictions) -> dict[str, float]:
-        # Counted, not asked of scikit-learn, whose three functions take 70 times as long: a bootstrap calls this
-        # thousands of times.
-        target, prediction = predictions["target"], predictions["prediction"]
-        size = int(max(target.max(), prediction.max())) + 1
-        right = np.bincount(target[target == prediction], minlength=size).astype(np.float64)
-        actual = np.bincount(target, minlength=size).astype(np.float64)
-        predicted = np.bincount(prediction, minlength=size).astype(np.float64)
-        seen = actual + predicted > 0
-        rows, correct = len(target), right.sum()
-        spread = (rows**2 - actual @ actual) * (rows**2 - predicted @ predicted)
-        return {
-            "accuracy": float(correct / rows),
-            "f1_macro": float((2 * right[seen] / (actual + predicted)[seen]).mean()),
-            "mcc": float((correct * rows - actual @ predicted) / np.sqrt(spread)) if spread > 0 else 0.0,
-            "loss": mean_loss(predictions),
-        }
+        return {**scores_of_ids(predictions, len(self.labels)), "loss": mean_loss(predictions)}
 
-    def right(self, predictions: Predictions) -> np.ndarray | None:
+    def right(self, predictions: Predictions) -> np.ndarray:
         found: np.ndarray = predictions["target"] == predictions["prediction"]
         return found
 
     def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:
-        # Seconds of imports, which the stages that have no use for them shall not wait for.
-        from sklearn.dummy import DummyClassifier
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-
         texts, unseen = (list(map(" ".join, self.texts(rows))) for rows in (train, evaluation))
-        labels, target = train["label"].to_numpy(), evaluation["label"].to_numpy()
-        methods = {"majority class": DummyClassifier(strategy="prior")}
-        vectorizer = TfidfVectorizer(sublinear_tf=True)
-        if any(map(vectorizer.build_analyzer(), texts)):  # texts of emoji alone have no words to count
-            regression = LogisticRegression(C=10.0, max_iter=1000)
-            methods["TF-IDF + logistic regression"] = make_pipeline(vectorizer, regression)
-        found = {}
-        for name, method in methods.items():
-            probabilities = method.fit(texts, labels).predict_proba(unseen)
-            place = probabilities.argmax(axis=1)
-            column = np.searchsorted(method.classes_, target)
-            of_target = probabilities[np.arange(len(target)), column]
-            found[name] = {
-                "target": target,
-                "prediction": method.classes_[place],
-                "score": probabilities.max(axis=1),
-                "loss": -np.log(np.maximum(of_target, np.finfo(float).tiny)),
-            }
-        return found
+        found = baselines.classes(texts, train["label"].to_numpy(), unseen, len(self.labels))
+        target = evaluation["label"].to_numpy()
+        return {name: guess_of_ids(guess, target) | self._kept(guess) for name, guess in found.items()}
+
+    def _kept(self, probabilities: Any) -> dict[str, Any]:
+        """Those of all labels, as far as AUROC is computed; of two labels the score tells both."""
+        return {"probabilities": probabilities} if 2 < len(self.labels) <= _MOST_WITH_AUROC else {}
+
+    def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
+        counts = Counts.of_ids(predictions["target"], predictions["prediction"], len(self.labels))
+        return [per_class(self.labels, counts), calibration(predictions["score"], self.right(predictions))]
 
     @classmethod
     def unanswered(cls, rows: pa.Table) -> pa.Table:
@@ -200,6 +227,122 @@ class TextClassification(Task):
                 predictions["prediction"].tolist(), predictions["score"].tolist(), strict=True
             )
         ]
+
+
+@final
+@dataclass(frozen=True)
+class MultiLabelClassification(TextClassification):
+    """Any number of labels a row, each a target of its own: whether the row has it.
+
+    Its probability is that of the sigmoid, and an answer is all labels above one half. The score of an answer is the
+    probability of the whole set, as if the labels were independent, and it is right if all of it is.
+    """
+
+    _fewest_labels: ClassVar[int] = 1
+    problem_type: str = _MULTI
+
+    @staticmethod
+    def _named(table: pa.Table, column: str) -> Sequence[Sequence[str]]:
+        return label_lists(table, column)
+
+    def _ids(self, named: Sequence[Sequence[str]]) -> pa.Array:
+        return ids_of(named, self.labels)
+
+    def strata(self, rows: pa.Table) -> Sequence[Hashable]:
+        """The rarest label of each row, so that each split has its share of the rare ones."""
+        counts = np.bincount(label_ids(rows["label"]), minlength=len(self.labels))
+        return [min(ids, key=counts.__getitem__, default=None) for ids in rows["label"].to_pylist()]
+
+    def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
+        labels = torch.from_numpy(self._sets(examples["label"])).float()
+        return Batch(padded_inputs(examples, collation), {"labels": labels})
+
+    def count_targets(self, examples: Mapping[str, Any], settings: Train) -> float:
+        weights = self._weights(settings)
+        return len(examples["label"]) * float(len(self.labels) if weights is None else weights.sum())
+
+    def loss(self, outputs: Any, batch: Batch, settings: Train) -> torch.Tensor:
+        logits, smoothing = outputs.logits.float(), settings.label_smoothing_factor
+        # Smoothed like the cross-entropy over the two classes "no" and "yes".
+        smoothed = batch.labels * (1 - smoothing) + smoothing / 2
+        weights = _on_device_of(logits, self._weights(settings))
+        return functional.binary_cross_entropy_with_logits(logits, smoothed, weight=weights, reduction="sum")
+
+    def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
+        logits = outputs.logits.float()
+        probabilities = logits.sigmoid()
+        losses = functional.binary_cross_entropy_with_logits(logits, batch.labels, reduction="none")
+        found = {
+            "target": batch.labels > 0.5,
+            "prediction": logits > 0,
+            "score": torch.maximum(probabilities, 1 - probabilities).prod(dim=-1),
+            "loss": losses.sum(dim=-1),
+            "targets": torch.full(logits.shape[:1], logits.shape[1]),
+        }
+        return found | self._kept(probabilities)
+
+    def _kept(self, probabilities: Any) -> dict[str, Any]:
+        return {"probabilities": probabilities} if len(self.labels) <= _MOST_WITH_AUROC else {}
+
+    def _names(self, ids: np.ndarray) -> pa.Array:
+        named = [[self.labels[place] for place in np.flatnonzero(row)] for row in ids]
+        return pa.array(named, pa.list_(pa.string()))
+
+    def _ids_of_names(self, named: Sequence[Any]) -> np.ndarray:
+        return np.array([np.isin(self.labels, names) for names in named])
+
+    def scores(self, predictions: Predictions) -> dict[str, float]:
+        return {**scores_of_sets(predictions), "loss": mean_loss(predictions)}
+
+    def right(self, predictions: Predictions) -> np.ndarray:
+        found: np.ndarray = (predictions["target"] == predictions["prediction"]).all(axis=1)
+        return found
+
+    def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:
+        texts, unseen = (list(map(" ".join, self.texts(rows))) for rows in (train, evaluation))
+        has, target = (self._sets(rows["label"].to_pylist()) for rows in (train, evaluation))
+        found = baselines.sets(texts, has, unseen)
+        return {name: guess_of_sets(guess, target) | self._kept(guess) for name, guess in found.items()}
+
+    def _sets(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
+        """Which labels each row has, (rows, labels) bool."""
+        has = np.zeros((len(ids), len(self.labels)), bool)
+        for row, of_row in enumerate(ids):
+            has[row, of_row] = True
+        return has
+
+    def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
+        counts = Counts.of_sets(predictions["target"], predictions["prediction"])
+        wrong = np.flatnonzero(~self.right(predictions))
+        surest = wrong[np.argsort(-predictions["score"][wrong], kind="stable")][:most]
+        actual, predicted = (self._names(predictions[name][surest]).to_pylist() for name in ("target", "prediction"))
+        chosen = rows.take(surest)
+        return [
+            per_class(self.labels, counts),
+            calibration(predictions["score"], self.right(predictions)),
+            wrong_sets(
+                chosen["id"].to_pylist(),
+                self.texts(chosen),
+                actual,
+                predicted,
+                predictions["score"][surest].tolist(),
+            ),
+        ]
+
+    @classmethod
+    def unanswered(cls, rows: pa.Table) -> pa.Table:
+        return rows.append_column("label", pa.array([[]] * len(rows), pa.list_(pa.int32())))
+
+    def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
+        named = self._names(predictions["prediction"]).to_pylist()
+        return [
+            {"labels": names, "probability": score}
+            for names, score in zip(named, predictions["score"].tolist(), strict=True)
+        ]
+
+
+def _on_device_of(logits: torch.Tensor, weights: np.ndarray | None) -> torch.Tensor | None:
+    return None if weights is None else torch.from_numpy(weights).to(logits.device)
 
 
 TASK = TextClassification

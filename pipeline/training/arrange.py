@@ -12,6 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.errors import UserError
 from pipeline.model.build import build, skeleton
+from pipeline.model.four_bits import check_four_bits
+from pipeline.model.trained import count
 from pipeline.model.weights import stored_weights
 from pipeline.params import Hardware, Params
 from pipeline.tasks.base import Task
@@ -25,17 +27,29 @@ def place(params: Params, task: Task, tokenizer: PreTrainedTokenizerBase, world:
     """The model to train, on this rank's device: whole, or in shards as `hardware.parallel` says.
 
     Its numbers do not depend on the world. Pretrained shards are read from the files, each rank its own rows, so that
-    no rank ever holds the whole; a model from scratch is drawn whole on the host, and then cut.
+    no rank ever holds the whole; a model from scratch, or with adapters, is made whole on the host, and then cut.
 
     Raises:
-        UserError: tokenizer and model do not fit, or the weights are none of this model's.
+        UserError: tokenizer and model do not fit, the weights are none of this model's, or weights of 4 bits cannot be
+            held here.
     """
+    model = _placed(params, task, tokenizer, world)
+    if world.rank == 0:
+        trained, parameters = count(model)
+        print(f"train: {trained:,} of {parameters:,} parameters train")
+    return model
+
+
+def _placed(params: Params, task: Task, tokenizer: PreTrainedTokenizerBase, world: World) -> PreTrainedModel:
     empty = skeleton(params, task, tokenizer)
+    if params.model.load_in_4bit:
+        check_four_bits(params)
+        return build(params, task, tokenizer, quantized=True)
     if not is_sharded(empty, world, params):
         model = build(params, task, tokenizer)
         model.to(world.device)  # type: ignore[arg-type]
         return model
-    if params.model.model_name_or_path is None:
+    if params.model.model_name_or_path is None or params.model.lora is not None:
         return shard(build(params, task, tokenizer), world)
     weights = stored_weights(params, empty)
     if weights is None:
@@ -85,17 +99,17 @@ def is_sharded(model: PreTrainedModel, world: World, params: Params) -> bool:
         return hardware.parallel == "fsdp"
     if world.device.type != "cuda":
         return False
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    trained, parameters = count(model)
     tokens = hardware.micro_batch_tokens
     tokens = params.tokenizer.max_seq_length if tokens == "auto" else tokens  # auto can do with one example
-    needed = estimate(model.config, parameters, tokens, params)
+    needed = estimate(model.config, trained, parameters - trained, tokens, params)
     there = torch.cuda.get_device_properties(world.device).total_memory
     fits = not world.any(needed > there * USABLE)  # the ranks' devices may differ
     if world.rank == 0:
         print(
-            f"train: {parameters:,} parameters need about {needed / 2**30:.1f} GiB with gradients, optimizer state and "
-            f"the activations of {tokens:,} tokens; a device has {there / 2**30:.1f} GiB: "
-            + ("every rank holds all (ddp)" if fits else "sharded (fsdp)")
+            f"train: {parameters:,} parameters, of which {trained:,} train, need about {needed / 2**30:.1f} GiB with "
+            f"gradients, optimizer state and the activations of {tokens:,} tokens; "
+            f"a device has {there / 2**30:.1f} GiB: " + ("every rank holds all (ddp)" if fits else "sharded (fsdp)")
         )
     return not fits
 

@@ -22,6 +22,6 @@ def fingerprint(params: Params, inputs: Mapping[str, str]) -> str:
             "params": {section: values[section] for section in dag.param_sections("train")},
             "inputs": inputs,
             "model": origin.digests(params),
-            "versions": {package: version(package) for package in ("torch", "transformers")},
+            "versions": {package: version(package) for package in ("peft", "torch", "transformers")},
         }
     )

@@ -69,16 +69,16 @@ class Learner:
 
 @torch.no_grad()
 def restore_model(model: PreTrainedModel, saved: Pieces) -> None:
-    """Give a model the weights of a checkpoint."""
+    """Give a model the weights of a checkpoint, which has none of those that do not train."""
     for name, tensor in _weights(model):
         fill(tensor, saved, f"{_MODEL}{name}")
 
 
 def _weights(model: PreTrainedModel) -> Iterator[tuple[str, Tensor]]:
-    """Parameters, tied ones once, and the buffers that belong to the weights."""
+    """Parameters that train, tied ones once, and the buffers that belong to the weights."""
     # This first: it also puts what an evaluation left whole back into shards, and frees the whole.
     kept = model.state_dict().keys()
-    yield from model.named_parameters()
+    yield from ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)
     yield from ((name, buffer) for name, buffer in model.named_buffers() if name in kept)
 
 

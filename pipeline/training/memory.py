@@ -15,8 +15,8 @@ from pipeline.training.parallel import Parallel, Part
 
 # Of a device's memory, what training may fill; the rest is the allocator's, whose blocks never fit quite.
 USABLE = 0.85
-# fp32 weight and gradient, and AdamW's two moments.
-_BYTES_A_PARAMETER = 16
+# fp32 weight and gradient, and AdamW's two moments; of what does not train, the weight alone.
+_BYTES_A_TRAINED, _BYTES_A_FROZEN = 16, 4
 # What a layer keeps for the backward, by token and hidden unit, in 16-bit numbers (fp32 takes twice that): 34 bytes
 # (Korthikanti et al., 2022, https://arxiv.org/abs/2205.05198, table 2, without the attention scores, which fused
 # attention never keeps), and half as much again with a gated feed-forward and rotary positions.
@@ -24,11 +24,12 @@ _BYTES_A_UNIT = 51
 _FEW = 4
 
 
-def estimate(config: PretrainedConfig, parameters: int, tokens: int, params: Params) -> int:
+def estimate(config: PretrainedConfig, trained: int, frozen: int, tokens: int, params: Params) -> int:
     """Bytes that one device needs to train a whole model: weights, gradients, optimizer state and activations.
 
     Args:
-        parameters: how many the model has.
+        trained: parameters that train.
+        frozen: those that do not.
         tokens: padded tokens of a micro-batch.
     """
     text = config.get_text_config()
@@ -39,7 +40,7 @@ def estimate(config: PretrainedConfig, parameters: int, tokens: int, params: Par
         activations = tokens * hidden * (layers * 2 * width + unit)
     else:
         activations = tokens * hidden * layers * unit
-    return parameters * _BYTES_A_PARAMETER + activations
+    return trained * _BYTES_A_TRAINED + frozen * _BYTES_A_FROZEN + activations
 
 
 def fitting_tokens(

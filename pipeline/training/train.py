@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from pipeline import json_file, project
 from pipeline.errors import UserError
 from pipeline.evaluation import reference
-from pipeline.model.build import auto_class, check_recomputing
+from pipeline.model.build import build, check_recomputing
 from pipeline.model.export import export
 from pipeline.model.origin import check_noted
 from pipeline.params import Params
@@ -43,6 +43,7 @@ def train(
     """
     check_noted(params)
     task = find(params.task).load(project.PREPARED)
+    task.check_train(params.train)
     tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
     torch.manual_seed(params.train.seed)
     try:
@@ -76,7 +77,8 @@ def train(
     if world.rank == 0:
         assert state.best_step is not None, "the last step evaluates"
         _write_results(state, params)
-        best = auto_class(task).from_config(model.config)
+        torch.manual_seed(params.train.seed)
+        best = build(params, task, tokenizer)  # no checkpoint holds what does not train
         restore_model(best, checkpoints.open(state.best_step))
         export(best, tokenizer, task, params, project.BEST_MODEL)
         reference.keep(project.BEST_MODEL, learner.reference)

@@ -1,18 +1,14 @@
-"""A tokenizer that is trained here: the same file every time, and no text that it cannot say."""
+"""A tokenizer that is trained here: what frames a text, and what comes back of it."""
 
-import json
-import os
-import subprocess
-import sys
 import unicodedata
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from pipeline.data.tokenizer import SPECIAL_TOKENS, train
+from pipeline.data.chat import TURN_END, TURN_START
+from pipeline.data.tokenizer import DECODER, ENCODER, ENCODER_DECODER, Style, train
 from pipeline.params import Tokenizer
-from tests.conftest import REPOSITORY
 
 TEXTS = [
     "The quick brown fox jumps over the lazy dog, and the dog does not mind.",
@@ -33,32 +29,24 @@ UNSEEN = [
 ]
 
 
-def made(**settings: object) -> PreTrainedTokenizerFast:
-    return train(iter(TEXTS), Tokenizer.model_validate({"vocab_size": 400, "max_seq_length": 16, **settings}))
+KINDS = ("bpe", "wordpiece", "unigram")
+CHAT = [
+    {"role": "system", "content": "Be kind."},
+    {"role": "user", "content": "Does the dog\nmind?"},
+    {"role": "assistant", "content": "\n the lazy dog does not mind "},
+    {"role": "user", "content": "And the fox?"},
+    {"role": "assistant", "content": "the fox jumps"},
+]
+
+
+def made(style: Style = ENCODER, *, chat: bool = False, **settings: object) -> PreTrainedTokenizerFast:
+    chosen = Tokenizer.model_validate({"vocab_size": 400, "max_seq_length": 16, **settings})
+    return train(iter(TEXTS), chosen, style, chat=chat)
 
 
 def text_of(encoder: PreTrainedTokenizerFast, text: str) -> str:
     """The text that its tokens stand for, less the blank that is put before its first word."""
     return encoder.decode(encoder(text)["input_ids"], skip_special_tokens=True).removeprefix(" ")
-
-
-def test_training_in_a_fresh_process_gives_the_same_file(tmp_path: Path) -> None:
-    made().save_pretrained(tmp_path / "here")
-    code = (
-        "import json, sys; from pipeline import environment; environment.prepare();"
-        "from pipeline.data.tokenizer import train; from pipeline.params import Tokenizer;"
-        "train(json.load(sys.stdin), Tokenizer(vocab_size=400, max_seq_length=16)).save_pretrained(sys.argv[1])"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "there")],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONHASHSEED": "7", "RAYON_NUM_THREADS": "1"},
-        input=json.dumps(TEXTS),
-        text=True,
-        check=True,
-    )
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
 
 
 def test_it_learns_words_up_to_the_size_that_is_asked() -> None:
@@ -69,7 +57,7 @@ def test_it_learns_words_up_to_the_size_that_is_asked() -> None:
 
 @pytest.mark.parametrize("lower", [True, False])
 @pytest.mark.parametrize("text", UNSEEN)
-def test_any_text_comes_back_and_none_is_unknown(text: str, lower: bool) -> None:
+def test_on_bytes_any_text_comes_back_and_none_is_unknown(text: str, lower: bool) -> None:
     encoder = made(do_lower_case=lower)
     ids = encoder(text)["input_ids"]
     assert encoder.unk_token_id not in ids
@@ -77,19 +65,73 @@ def test_any_text_comes_back_and_none_is_unknown(text: str, lower: bool) -> None
     assert text_of(encoder, text) == (composed.lower() if lower else composed).removeprefix(" ")
 
 
-def test_case_is_folded_only_when_asked() -> None:
-    assert made(do_lower_case=True)("The Dog")["input_ids"] == made(do_lower_case=True)("the dog")["input_ids"]
-    assert made(do_lower_case=False)("The Dog")["input_ids"] != made(do_lower_case=False)("the dog")["input_ids"]
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
+def test_without_bytes_known_words_come_back_and_strange_characters_are_unknown(kind: str) -> None:
+    encoder = made(tokenizer_type=kind)
+    assert text_of(encoder, "the lazy dog,\n das Mädchen") == "the lazy dog, das mädchen"
+    assert encoder.unk_token_id not in encoder("the lazy dog, das Mädchen")["input_ids"]
+    assert encoder.unk_token_id in encoder("Ελληνικά")["input_ids"]
 
 
-def test_special_tokens_come_first_and_frame_the_text() -> None:
-    encoder = made()
-    assert encoder.convert_ids_to_tokens(range(5)) == list(SPECIAL_TOKENS.values())
-    ids = encoder("the dog")["input_ids"]
-    assert (ids[0], ids[-1]) == (encoder.cls_token_id, encoder.sep_token_id)
-    assert encoder("")["input_ids"] == [encoder.cls_token_id, encoder.sep_token_id]
+@pytest.mark.parametrize("kind", KINDS)
+def test_case_is_folded_only_when_asked(kind: str) -> None:
+    for lower in (True, False):
+        encoder = made(do_lower_case=lower, tokenizer_type=kind)
+        assert (encoder("The Fox")["input_ids"] == encoder("the fox")["input_ids"]) == lower
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("style", "special", "single", "pair"),
+    [
+        (ENCODER, ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "[CLS]|[SEP]", "[CLS]|[SEP]|[SEP]"),
+        (DECODER, ["[PAD]", "[UNK]", "[BOS]", "[EOS]"], "[BOS]|[EOS]", "[BOS]|[EOS]|[EOS]"),
+        (ENCODER_DECODER, ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "[MASK]"], "|[EOS]", "|[EOS]|[EOS]"),
+    ],
+)
+def test_special_tokens_come_first_and_frame_the_texts(
+    kind: str, style: Style, special: list[str], single: str, pair: str
+) -> None:
+    encoder = made(style, tokenizer_type=kind)
+    assert encoder.convert_ids_to_tokens(range(len(special))) == special
+    assert set(encoder.all_special_tokens) == set(special)
     assert encoder.pad_token_id == 0
     assert encoder.padding_side == "right"
+    assert encoder.chat_template is None
+    texts = ("the dog", "a fox")
+    bare = ["".join(encoder.tokenize(text)) for text in texts]
+    for expected, given in ((single, texts[:1]), (pair, texts)):
+        first, *lasts = expected.split("|")
+        found = encoder.convert_ids_to_tokens(encoder(*given)["input_ids"])
+        assert "".join(found) == first + "".join(text + last for text, last in zip(bare, lasts, strict=False))
+    assert encoder.convert_ids_to_tokens(encoder("")["input_ids"]) == [token for token in single.split("|") if token]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("style", [DECODER, ENCODER])
+def test_the_assistants_turns_are_told_apart(tmp_path: Path, style: Style, kind: str) -> None:
+    made(style, chat=True, tokenizer_type=kind).save_pretrained(tmp_path)
+    encoder = AutoTokenizer.from_pretrained(tmp_path, model_max_length=1000)
+    assert encoder.eos_token == TURN_END
+    assert {TURN_START, TURN_END} <= set(encoder.all_special_tokens)
+    found = encoder.apply_chat_template(CHAT, return_dict=True, return_assistant_tokens_mask=True)
+    ids, mask = found["input_ids"], found["assistant_masks"]
+    said = encoder.decode([each for each, his in zip(ids, mask, strict=True) if his])
+    assert [" ".join(turn.split()) for turn in said.split(TURN_END)] == [
+        "the lazy dog does not mind",
+        "the fox jumps",
+        "",
+    ]
+    assert ids.count(encoder.eos_token_id) == len(CHAT)
+    assert sum(each == encoder.eos_token_id and his for each, his in zip(ids, mask, strict=True)) == 2
+
+
+def test_what_is_asked_ends_where_the_assistant_begins() -> None:
+    encoder = made(DECODER, chat=True)
+    asked = encoder.apply_chat_template(CHAT[:2], add_generation_prompt=True, tokenize=False)
+    turns = ("system\nBe kind.<|im_end|>\n", "user\nDoes the dog\nmind?<|im_end|>\n", "assistant\n")
+    assert asked == "".join(f"<|im_start|>{turn}" for turn in turns)
+    assert encoder.apply_chat_template(CHAT[:3], tokenize=False).startswith(asked)
 
 
 def test_a_pair_is_told_apart_by_its_types() -> None:
@@ -107,11 +149,12 @@ def test_texts_are_cut_at_the_longest_length() -> None:
     assert ids[-1] == encoder.sep_token_id
 
 
-def test_it_is_the_same_when_loaded_again(tmp_path: Path) -> None:
-    encoder = made()
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_the_same_when_loaded_again(tmp_path: Path, kind: str) -> None:
+    encoder = made(tokenizer_type=kind)
     encoder.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     assert len(loaded) == len(encoder)
     assert loaded.model_max_length == 16
     for text in (*TEXTS, *UNSEEN):
-        assert dict(loaded(text, "pair")) == dict(encoder(text, "pair"))
+        assert dict(loaded(text, "pair", verbose=False)) == dict(encoder(text, "pair", verbose=False))

@@ -3,21 +3,26 @@
 import struct
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
 import pytest
 
 from pipeline.evaluation import data_figures, figures, matrix
+from pipeline.evaluation.diagonal import diagonal
 from pipeline.evaluation.look import Drawing, readable, written
+from pipeline.views import Diagonal
 from tests.evaluation.findings import curves, interval, metrics
 
+POINTS = Diagonal("reliability", "Reliability", "", "probability", "share that is right", [])
 DRAW: dict[str, Callable[[], Drawing]] = {
     "loss": lambda: figures.loss_curve(curves(), 50),
     "validation_scores": lambda: figures.score_curves(curves(), 50),
     "scores": lambda: figures.scores(metrics()["test"], metrics()["baselines"]),
     "differences": lambda: figures.differences(metrics()["versus"]["majority"], "majority"),
     "confusion_matrix": lambda: matrix.confusion_matrix(np.array([[5, 1], [0, 3]]), ["a", "b"]),
+    "reliability": lambda: diagonal(replace(POINTS, points=[(0.5, 0.4, 9), (0.9, 1.0, 90)])),
     "lengths": lambda: data_figures.lengths(np.arange(1, 300), 64),
     "label_balance": lambda: data_figures.label_balance(
         {"train": np.array([9, 1]), "test": np.array([2, 2])}, ["a", "b"]
@@ -162,7 +167,7 @@ def test_scores_without_intervals_are_drawn() -> None:
 
 
 def test_two_losses_that_differ_in_their_labels_say_so() -> None:
-    assert "smoothed" in said(figures.loss_curve(curves(), 50, 0.1))
+    assert "smoothed" in said(figures.loss_curve(curves(), 50, "smoothed labels"))
     assert "smoothed" not in said(figures.loss_curve(curves(), 50))
 
 
@@ -215,3 +220,11 @@ def test_readable_cuts_by_characters() -> None:
     assert readable("a" * 28) == "a" * 28
     assert readable("a" * 29) == "a" * 27 + "…"
     assert readable("one\ntwo\x07 three") == "one two three"
+
+
+def test_a_diagonal_tells_its_points_or_how_far_they_lie_off() -> None:
+    few = diagonal(replace(POINTS, points=[(0.5, 0.4, 9), (0.9, 1.0, 1)])).alt
+    assert "0.5: 0.4 (9 rows); 0.9: 1 (1 rows)" in few
+    many = diagonal(replace(POINTS, points=[(place / 100, place / 100 + 0.25, 2) for place in range(100)])).alt
+    assert "200 rows, on average 0.25 from the diagonal" in many
+    assert diagonal(replace(POINTS, points=[(0.7, 0.7, 3)])).png, "one point alone is drawn, too"

@@ -43,7 +43,8 @@ from tests.model.tiny import (
         ({**TINY_BERT, "hidden_act": "gelo"}, "this bert model cannot be built: there is no 'gelo'"),
         ({**TINY_BERT, "hidden_dropout_prob": 3.0}, "dropout probability has to be between 0 and 1, but got 3.0"),
         ({"model_type": "modernbert", "classifier_pooling": "max"}, "expected one of ('cls', 'mean'), got max"),
-        ({"model_type": "vit"}, "this vit model cannot be built: transformers has no AutoModelForSequenceClass"),
+        ({**SIZES, "model_type": "mistral"}, "num_attention_heads 2 is no multiple of num_key_value_heads 8."),
+        ({"model_type": "vit"}, "model: transformers has no AutoModelForSequenceClassification for vit"),
     ],
 )
 def test_a_config_that_makes_no_model_is_told_by_its_key(folder: Path, config: dict[str, Any], said: str) -> None:

@@ -27,12 +27,24 @@ SIZES: dict[str, Any] = {
     "intermediate_size": 64,
     "max_position_embeddings": 64,
 }
+HALF = ("layers", "attention_heads")
 GPT2 = {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}
 ALIKE = ("bert", "roberta", "modernbert", "deberta-v2", "electra", "llama")
+GROUPED = ("qwen3", "gemma", "mistral")
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     **{kind: {"model_type": kind, **SIZES} for kind in ALIKE},
+    **{kind: {"model_type": kind, **SIZES, "num_key_value_heads": 1, "head_dim": 16} for kind in GROUPED},
     "distilbert": {"model_type": "distilbert", "dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},
     "gpt2": GPT2,
+    "t5": {"model_type": "t5", "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 1, "num_heads": 2},
+    "bart": {
+        "model_type": "bart",
+        "d_model": 32,
+        **{f"{half}_{key}": 1 if key == "layers" else 2 for half in ("encoder", "decoder") for key in HALF},
+        "encoder_ffn_dim": 64,
+        "decoder_ffn_dim": 64,
+        "max_position_embeddings": 64,
+    },
 }
 
 

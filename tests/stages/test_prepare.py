@@ -28,7 +28,8 @@ def test_it_writes_splits_labels_and_audit(params: Params) -> None:
     for rows in splits.values():
         assert rows.schema == pa.schema([("id", pa.string()), ("text", pa.string()), ("label", pa.int32())])
     assert splits["test"].to_pylist()[0] == {"id": "test.csv:2", "text": "leaked words", "label": 0}
-    assert json.loads((project.PREPARED / "labels.json").read_text(encoding="utf-8")) == ["a", "b"]
+    state = json.loads((project.PREPARED / "task.json").read_text(encoding="utf-8"))
+    assert state == {"labels": ["a", "b"], "inputs": ["text"]}
     audit = json.loads((project.PREPARED / "audit.json").read_text(encoding="utf-8"))
     assert audit["splits"]["train"]["removed"] == 1
 

@@ -14,7 +14,7 @@ from pipeline import params_file, project
 from pipeline.params import Data, Evaluate, Hardware, Model, Params, Tokenizer, Train
 from pipeline.tasks import names
 from pipeline.tasks.base import Batch
-from tests.conftest import REPOSITORY, TINY_BERT, texts_and_labels
+from tests.conftest import REPOSITORY, TINY_BERT, WORDS, texts_and_labels
 
 TINY_T5 = {"model_type": "t5", "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
 TINY_BART = {
@@ -98,6 +98,41 @@ def pairs(rows: int, seed: int) -> dict[str, list[Any]]:
     }
 
 
+def labelled_with_sets(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Texts with any number of three labels, none among them."""
+    texts, labels = texts_and_labels(rows, seed, labels=3)
+    sets = [
+        [("bad", "calm", "good")[label], *["long"] * (len(text) > 50)]
+        for text, label in zip(texts, labels, strict=True)
+    ]
+    return {"text": texts, "label": [[] if place % 7 == 0 else names for place, names in enumerate(sets)]}
+
+
+def measured(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Texts with a number that hangs on their words."""
+    texts, labels = texts_and_labels(rows, seed)
+    return {"text": texts, "label": [float(label) + len(text) / 100 for text, label in zip(texts, labels, strict=True)]}
+
+
+def similar(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Pairs of texts, and how alike they are."""
+    columns = pairs(rows, seed)
+    return columns | {"label": [5.0 if label == "same" else 1.0 for label in columns["label"]]}
+
+
+def chosen(rows: int, seed: int) -> dict[str, list[Any]]:
+    """A context, and three endings, of which one is of its kind."""
+    contexts, labels = texts_and_labels(rows, seed)
+    places = np.random.default_rng(seed).integers(0, 3, rows)
+    columns: dict[str, list[Any]] = {"sent1": contexts, "sent2": ["It is"] * rows, "label": places.tolist()}
+    for ending in range(3):
+        columns[f"ending{ending}"] = [
+            " ".join([("bad", "good")[label if place == ending else 1 - label]] * (1 + ending))
+            for label, place in zip(labels, places, strict=True)
+        ]
+    return columns
+
+
 def texts(rows: int, seed: int) -> dict[str, list[Any]]:
     """Texts alone, the longest of which are longer than an example."""
     return {"text": texts_and_labels(rows, seed)[0]}
@@ -171,7 +206,36 @@ def preferred(rows: int, seed: int) -> dict[str, list[Any]]:
 TINY_LLAMA = {**TINY_BERT, "model_type": "llama"}
 
 
+def tagged(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Words with tags in IOB1: those of some lists of words are entities."""
+    texts, _ = texts_and_labels(rows, seed)
+    kinds = {word: kind for kind, words in zip(("I-GOOD", "I-BAD"), WORDS, strict=False) for word in words}
+    tokens = [text.split() for text in texts]
+    return {"tokens": tokens, "ner_tags": [[kinds.get(word, "O") for word in words] for words in tokens]}
+
+
+def asked(rows: int, seed: int) -> dict[str, list[Any]]:
+    """A word of a text to find, by its list; every fourth question has no answer."""
+    texts, _ = texts_and_labels(rows, seed)
+    found: dict[str, list[Any]] = {"question": [], "context": [], "answers": []}
+    for row, text in enumerate(texts):
+        context = f"{text} some{row}" if row % 4 else text
+        found["question"].append("which word is new?")
+        found["context"].append(context)
+        answer = {"text": [f"some{row}"], "answer_start": [len(text) + 1]}
+        found["answers"].append(answer if row % 4 else {"text": [], "answer_start": []})
+    return found
+
+
+def loss_with_positions(model: Any, batch: Batch) -> torch.Tensor:
+    """The mean loss that a Hugging Face model computes by itself, given the ends of the answers."""
+    positions = {name: batch.targets[name] for name in ("start_positions", "end_positions")}
+    loss: torch.Tensor = model(**batch.inputs, **positions).loss
+    return loss
+
+
 CASES = [
+    Case("text-classification", classified),
     Case("causal-lm", texts, {"model": Model(config=TINY_LLAMA)}, their_loss=shifted_loss),
     Case(
         "causal-lm",
@@ -184,10 +248,13 @@ CASES = [
     Case(
         "sft",
         chats,
-        {"model": Model(config=TINY_LLAMA), "tokenizer": Tokenizer(vocab_size=400, max_seq_length=48)},
+        {
+            "model": Model(config=TINY_LLAMA),
+            "tokenizer": Tokenizer(vocab_size=400, max_seq_length=48),
+            "evaluate": Evaluate(max_new_tokens=8),
+        },
         their_loss=shifted_loss,
     ),
-    Case("text-classification", classified),
     Case("text-classification", pairs, {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=32)}, what="of pairs"),
     Case(
         "text-classification",
@@ -230,6 +297,35 @@ CASES = [
     Case("sentence-embedding", with_negatives, their_loss=None),
     Case("sentence-embedding", belonging, their_loss=None, what="without negatives"),
     Case("sentence-embedding", near, their_loss=None, what="of pairs with a number"),
+    Case("text-classification", labelled_with_sets, what="of sets of labels"),
+    Case("text-regression", measured),
+    Case(
+        "text-regression",
+        similar,
+        {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=16, over_length="window", doc_stride=2)},
+        what="of pairs in windows",
+    ),
+    Case("multiple-choice", chosen),
+    Case("token-classification", tagged, {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=32)}),
+    Case(
+        "token-classification",
+        tagged,
+        {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=8, over_length="window", doc_stride=2)},
+        what="in windows",
+    ),
+    Case(
+        "question-answering",
+        asked,
+        {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=48)},
+        their_loss=loss_with_positions,
+    ),
+    Case(
+        "question-answering",
+        asked,
+        {"tokenizer": Tokenizer(vocab_size=400, max_seq_length=16, over_length="window", doc_stride=2)},
+        their_loss=loss_with_positions,
+        what="in windows",
+    ),
 ]
 assert {case.task for case in CASES} == set(names()), "every task has a case, and every case a task"
 

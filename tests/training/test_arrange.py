@@ -50,13 +50,13 @@ def test_what_does_not_fit_a_gpu_is_sharded_and_the_estimate_is_told_once(
     params, model = with_hardware(micro_batch_tokens=tokens), outline()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     counted = params.tokenizer.max_seq_length if tokens == "auto" else 1024
-    needed = estimate(CONFIG, parameters, counted, params) / USABLE
+    needed = estimate(CONFIG, parameters, 0, counted, params) / USABLE
     for there, sharded in ((needed * 1.01, False), (needed * 0.99, True)):
         properties = SimpleNamespace(total_memory=int(there))
         monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device, found=properties: found)
         assert [is_sharded(model, world("cuda", 2, rank), params) for rank in (0, 1)] == [sharded] * 2
         said = capsys.readouterr().out
-        assert said.count(f"{parameters:,} parameters need about") == 1
+        assert said.count(f"{parameters:,} parameters, of which {parameters:,} train, need about") == 1
         assert ("sharded (fsdp)" in said) is sharded
 
 

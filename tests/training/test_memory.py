@@ -48,16 +48,18 @@ def test_the_estimate_of_activations_is_near_what_a_forward_keeps(kind: str, tin
     ids = torch.randint(5, 1000, (16, 64))
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         model(input_ids=ids, attention_mask=torch.ones_like(ids))
-    activations = estimate(config, 0, ids.numel(), tiny)
+    activations = estimate(config, 0, 0, ids.numel(), tiny)
     assert 0.8 < sum(kept.values()) / activations < 1.25
-    assert estimate(config, 1_000, ids.numel(), tiny) == activations + 16_000
+    assert estimate(config, 1_000, 0, ids.numel(), tiny) == activations + 16_000
+    # What does not train has neither gradient nor moments.
+    assert estimate(config, 0, 1_000, ids.numel(), tiny) == activations + 4_000
 
 
 def test_less_is_estimated_for_16_bits_and_for_gradient_checkpointing(tiny: Params) -> None:
     config = AutoConfig.for_model("bert", **LARGER)
-    whole = estimate(config, 0, 1024, tiny)
-    assert estimate(config, 0, 1024, changed(tiny, precision="bf16")) == whole / 2
-    assert estimate(config, 0, 1024, with_hardware(tiny, gradient_checkpointing=True)) < whole / 3
+    whole = estimate(config, 0, 0, 1024, tiny)
+    assert estimate(config, 0, 0, 1024, changed(tiny, precision="bf16")) == whole / 2
+    assert estimate(config, 0, 0, 1024, with_hardware(tiny, gradient_checkpointing=True)) < whole / 3
 
 
 @pytest.mark.parametrize(

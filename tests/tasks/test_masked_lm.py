@@ -1,0 +1,98 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from transformers import BertConfig, PreTrainedTokenizerFast
+
+from pipeline.data import tokenizer
+from pipeline.data.store import Store
+from pipeline.errors import UserError
+from pipeline.params import Tokenizer, Train
+from pipeline.tasks.base import Collation
+from pipeline.tasks.masked_lm import MaskedLM
+from tests.conftest import texts_and_labels
+
+TASK = MaskedLM()
+TEXTS = [*texts_and_labels(300, 0)[0], "one", "[MASK]"]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> PreTrainedTokenizerFast:
+    return tokenizer.train(TEXTS, Tokenizer(vocab_size=320), tokenizer.ENCODER)
+
+
+@pytest.fixture(scope="module")
+def store(encoder: PreTrainedTokenizerFast) -> Store:
+    rows = pa.table({"id": [f"x.csv:{row}" for row in range(len(TEXTS))], "text": TEXTS})
+    return Store(TASK.encode(rows, encoder, TASK.settled(Tokenizer(max_seq_length=32, doc_stride=0)), False))
+
+
+def collation(encoder: PreTrainedTokenizerFast, **settings: int | Train) -> Collation:
+    return Collation(BertConfig(pad_token_id=encoder.pad_token_id), encoder, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("share", [0.15, 0.4])
+def test_a_share_of_each_text_is_to_be_found(store: Store, encoder: PreTrainedTokenizerFast, share: float) -> None:
+    settings = Train(mlm_probability=share)
+    everything = store.examples(np.arange(len(store)))
+    batch = TASK.collate(everything, collation(encoder, train=settings))
+    chosen = (batch.labels != -100).sum(dim=1).numpy()
+    plain = np.array([(~np.isin(ids, encoder.all_special_ids)).sum() for ids in everything["input_ids"]])
+    assert chosen.tolist() == [min(max(1, round(share * int(count))), count) for count in plain]
+    assert TASK.count_targets(everything, settings) == chosen.sum()
+
+
+def test_most_are_masked_some_replaced_and_the_rest_stays(store: Store, encoder: PreTrainedTokenizerFast) -> None:
+    everything = store.examples(np.arange(len(store)))
+    whole = TASK.collate(everything, collation(encoder, train=Train(mlm_probability=0.9)))
+    read, labels = whole.inputs["input_ids"].numpy(), whole.labels.numpy()
+    chosen = labels != -100
+    masked = (read == encoder.mask_token_id)[chosen].mean()
+    kept = (read == labels)[chosen].mean()
+    assert masked == pytest.approx(0.8, abs=0.03)
+    assert kept == pytest.approx(0.1, abs=0.03)
+    original = np.concatenate(everything["input_ids"])
+    assert np.array_equal(np.where(chosen, labels, read)[whole.inputs["attention_mask"].bool().numpy()], original)
+    assert not np.isin(labels[chosen], encoder.all_special_ids).any()
+
+
+def test_each_epoch_hides_other_tokens_and_an_evaluation_the_same(
+    store: Store, encoder: PreTrainedTokenizerFast
+) -> None:
+    some = store.examples(np.arange(50))
+    first, again, second, seeded = (
+        TASK.collate(some, collation(encoder, seed=seed, epoch=epoch)).labels.tolist()
+        for seed, epoch in ((0, 0), (0, 0), (0, 1), (1, 0))
+    )
+    assert first == again
+    assert first != second
+    assert first != seeded
+
+
+def test_a_text_with_nothing_to_find_is_judged_and_not_trained_on(
+    store: Store, encoder: PreTrainedTokenizerFast
+) -> None:
+    assert store.examples([len(TEXTS) - 1])["plain"].tolist() == [0]
+    rows = pa.table({"id": ["x.csv:1", "x.csv:2"], "text": ["[MASK]", "a word"]})
+    settings = TASK.settled(Tokenizer(max_seq_length=16))
+    assert TASK.encode(rows, encoder, settings, True)["row"].to_pylist() == [1]
+    assert TASK.encode(rows, encoder, settings, False)["row"].to_pylist() == [0, 1]
+
+
+def test_a_tokenizer_without_a_mask_is_refused() -> None:
+    plain = tokenizer.train(TEXTS[:20], Tokenizer(vocab_size=300), tokenizer.DECODER)
+    rows = pa.table({"id": ["x.csv:1"], "text": ["a"]})
+    with pytest.raises(UserError, match="has no mask token"):
+        TASK.encode(rows, plain, Tokenizer(), True)
+
+
+def test_a_baseline_reads_the_token_on_the_left(store: Store, encoder: PreTrainedTokenizerFast) -> None:
+    rows = pa.table({"id": ["x.csv:1"] * len(TEXTS), "text": TEXTS})
+    found = TASK.baselines_on_tokens(store, store, rows, collation(encoder))
+    singles, pairs = (TASK.scores(predictions) for predictions in found.values())
+    assert pairs["perplexity"] < singles["perplexity"]
+    assert pairs["token_accuracy"] > singles["token_accuracy"] > 0
+    batch = TASK.collate(store.examples(np.arange(len(store))), collation(encoder))
+    counted = np.bincount(np.concatenate(store.examples(np.arange(len(store)))["input_ids"]))
+    counted[encoder.all_special_ids] = 0
+    wanted = batch.labels[batch.labels != -100].numpy()
+    assert singles["token_accuracy"] == pytest.approx((wanted == counted.argmax()).mean())
