@@ -17,6 +17,7 @@ from pipeline.data.targets import number_column
 from pipeline.errors import UserError
 from pipeline.metrics import nearness
 from pipeline.metrics.quantities import pearson, spearman
+from pipeline.metrics.quantity_views import against_actual
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded
 from pipeline.views import Column, Table, View
@@ -195,7 +196,9 @@ class SentenceEmbedding(Task):
         return {"TF-IDF cosine": guess}
 
     def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
-        return [_hardest(rows, predictions, most)] if "rank" in predictions else []
+        if "rank" in predictions:
+            return [_hardest(rows, predictions, most)]
+        return [against_actual(predictions["target"], predictions["prediction"])]
 
     def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
         return [{"embedding": vector} for vector in predictions["embedding"].tolist()]

@@ -96,6 +96,7 @@ def test_the_loss_of_scored_pairs_is_the_squared_error_of_the_cosine(
     assert not task.couples_examples
     assert tuple(task.scores(found)) == ("spearman", "pearson", "loss")
     assert (task.share_of_rows, task.right(found)) == (None, None)
+    assert len(task.views(_named(PAIRS), found, 5)) == 1
 
 
 def _named(table: pa.Table) -> pa.Table:
