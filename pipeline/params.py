@@ -313,6 +313,9 @@ class Train(Section):
     class_weights: ClassWeights = Field(
         None, description="of classification: balanced, or weights by label, such as {rare: 2.0}; others weigh 1"
     )
+    beta: Number = Field(
+        0.1, gt=0, description="dpo: how dear it is to leave the model that training began with; less strays further"
+    )
     nan_policy: Literal["raise", "skip"] = Field(
         "raise", description="a step whose loss or gradient is not finite: raise ends the run, skip leaves the step out"
     )

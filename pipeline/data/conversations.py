@@ -1,14 +1,15 @@
 """Columns of chats and instructions as conversations: turns of a system, a user and an assistant."""
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from pipeline.data.rows import shown, where
 from pipeline.errors import UserError, did_you_mean
 
+_Made = TypeVar("_Made")
 Message = dict[str, str]
 """A turn: its `role` and its `content`."""
 
@@ -38,14 +39,19 @@ def conversations(table: pa.Table, columns: Sequence[str]) -> list[list[Message]
     Raises:
         UserError: a value is no conversation, or its assistant says nothing.
     """
-    found = []
-    for place, values in enumerate(zip(*(table[name].to_pylist() for name in columns), strict=True)):
-        try:
-            found.append(_conversation(values))
-        except ValueError as error:
-            named = " and ".join(f"'{name}'" for name in columns)
-            raise UserError(f"{where(table, place)}: {named}: {error}") from None
-    return found
+    return _by_row(table, columns, _conversation)
+
+
+def replies(table: pa.Table, columns: Sequence[str]) -> list[list[list[Message]]]:
+    """What is asked in each row of a raw table, and behind it each of the replies.
+
+    Args:
+        columns: of what is asked (a text, or messages), and of each reply (likewise, or a single message).
+
+    Raises:
+        UserError: a value is none of these, or a reply says nothing.
+    """
+    return _by_row(table, columns, _replies)
 
 
 def parsed(text: str) -> list[Message]:
@@ -56,15 +62,48 @@ def parsed(text: str) -> list[Message]:
         return [{"role": USER, "content": text}]
 
 
+def _by_row(table: pa.Table, columns: Sequence[str], make: Callable[[Sequence[Any]], _Made]) -> list[_Made]:
+    found = []
+    for place, values in enumerate(zip(*(table[name].to_pylist() for name in columns), strict=True)):
+        try:
+            found.append(make(values))
+        except ValueError as error:
+            named = " and ".join(f"'{name}'" for name in columns)
+            raise UserError(f"{where(table, place)}: {named}: {error}") from None
+    return found
+
+
+def _replies(values: Sequence[Any]) -> list[list[Message]]:
+    asked, *said = values
+    found = [_turn([_from_list(reply)], ASSISTANT) for reply in said]
+    for turns in found:
+        _check_said(turns)
+    return [_turn([_from_list(asked)], USER), *found]
+
+
+def _from_list(value: Any) -> Any:
+    """Messages that a column of CSV has as a text of JSON; any other text is what somebody says."""
+    if not (isinstance(value, str) and value.lstrip().startswith("[{")):
+        return value
+    try:
+        return _messages(json.loads(value))
+    except ValueError:
+        return value
+
+
 def _conversation(values: Sequence[Any]) -> list[Message]:
     if len(values) == 1:
         turns = _messages(_from_json(values[0]))
     else:
         *asked, said = values
         turns = [*_turn(asked, USER), *_turn([said], ASSISTANT)]
+    _check_said(turns)
+    return turns
+
+
+def _check_said(turns: Sequence[Message]) -> None:
     if not any(turn["role"] == ASSISTANT and turn["content"].strip() for turn in turns):
         raise ValueError("the assistant says nothing, so that there is nothing to learn. Take the row out.")
-    return turns
 
 
 def _from_json(value: Any) -> Any:
@@ -79,8 +118,8 @@ def _from_json(value: Any) -> Any:
 
 def _turn(values: Sequence[Any], role: str) -> list[Message]:
     """Texts as one turn of this role, or messages as they are."""
-    if len(values) == 1 and isinstance(values[0], list):
-        return _messages(values[0])
+    if len(values) == 1 and isinstance(values[0], list | dict):
+        return _messages(values[0] if isinstance(values[0], list) else values)
     texts = [value for value in values if value not in (None, "")]
     if wrong := [text for text in texts if not isinstance(text, str)]:
         raise ValueError(f"{shown(wrong[0])} is neither a text nor a list of messages")

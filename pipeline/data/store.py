@@ -1,6 +1,6 @@
 """The token store: encoded examples in memory-mapped Arrow files, read by index without loading them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,12 @@ class Store:
         is_row_by_row: whether each row is one example.
     """
 
-    def __init__(self, source: Path | pa.Table) -> None:
-        """Open a file that `write` made, or take the encoded examples themselves."""
+    def __init__(self, source: Path | pa.Table, numbers: Mapping[str, np.ndarray] | None = None) -> None:
+        """Open a file that `write` made, or take the encoded examples themselves.
+
+        Args:
+            numbers: more columns, (examples,) each.
+        """
         table = source if isinstance(source, pa.Table) else pa.ipc.open_file(pa.memory_map(str(source))).read_all()
         self._numbers: dict[str, np.ndarray] = {}
         self._lists: dict[str, _Lists] = {}
@@ -49,6 +53,7 @@ class Store:
                 self._lists[name] = _Lists(column)
             else:
                 self._numbers[name] = column.to_numpy()
+        self._numbers |= numbers or {}
         self.lengths: np.ndarray = self._numbers["length"]
         self.is_row_by_row = "row" not in table.column_names
         pieces = {name: table[name] for name in _OF_PIECES if name in table.column_names}

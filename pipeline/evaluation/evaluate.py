@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 
 from pipeline import digest, json_file, project
 from pipeline.data.store import Store
-from pipeline.evaluation import data_figures, examples, figures, matrix, model_card, report, slices
+from pipeline.evaluation import data_figures, examples, figures, matrix, model_card, reference, report, slices
 from pipeline.evaluation.diagonal import diagonal
 from pipeline.evaluation.examples import Examples, keys_of
 from pipeline.evaluation.generate import generate
@@ -52,7 +52,8 @@ def evaluate(params: Params, world: World) -> Findings:
     task = find(params.task).load(project.PREPARED)
     model = load(project.BEST_MODEL, task).to(world.device)  # type: ignore[arg-type]
     rows = {split: pq.read_table(project.PREPARED / f"{split}.parquet") for split in project.SPLITS}
-    stores = {split: Store(project.TOKENIZED / f"{split}.arrow") for split in project.SPLITS}
+    before = reference.kept(project.BEST_MODEL)
+    stores = {split: reference.open_store(split, before) for split in project.SPLITS}
     tokens, encoding = params.hardware.forward_tokens, task.settled(params.tokenizer)
     collation = Collation(model.config, AutoTokenizer.from_pretrained(project.BEST_MODEL))
     predictions = {

@@ -1,6 +1,6 @@
 """Streamed predictions: a few numbers a row are kept, never logits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from pipeline.data.batches import micro_batches
 from pipeline.data.store import Store
 from pipeline.progress import bar
-from pipeline.tasks.base import Collation, Predictions, Task
+from pipeline.tasks.base import Batch, Collation, Predictions, Task
 from pipeline.world import World
 
 
@@ -38,6 +38,26 @@ def predict(
         title: what the progress is called.
         go_on: called before every forward pass; ends the work by raising.
     """
+    by_example = predict_examples(model, task, store, collation, world, micro_batch_tokens, title, task.predict, go_on)
+    return task.merge(by_example, store, rows)
+
+
+def predict_examples(
+    model: PreTrainedModel,
+    task: Task,
+    store: Store,
+    collation: Collation,
+    world: World,
+    micro_batch_tokens: int,
+    title: str,
+    columns_of: Callable[[Any, Batch], Mapping[str, Any]],
+    go_on: Callable[[], None] = lambda: None,
+) -> Predictions:
+    """What is kept of the model's outputs for every example, on every rank; the arguments are those of `predict`.
+
+    Args:
+        columns_of: the columns to keep of the outputs for a micro-batch.
+    """
     was_training = model.training
     model.train(False)
     cut = micro_batches(store.lengths, np.arange(len(store)), micro_batch_tokens)
@@ -52,14 +72,13 @@ def predict(
                 batch = task.collate(store.examples(indices), collation).to(world.device)
                 with world.autocast():
                     outputs = model(**batch.inputs)
-                columns = {name: _on_host(values) for name, values in task.predict(outputs, batch).items()}
+                columns = {name: _on_host(values) for name, values in columns_of(outputs, batch).items()}
                 if place < len(cut):
                     found.append((indices, columns))
                 progress.advance(sum(map(len, cut[start : start + world.size])))
     finally:
         model.train(was_training)
-    by_example = _in_order([part for parts in world.gather(found) for part in parts], len(store))
-    return task.merge(by_example, store, rows)
+    return _in_order([part for parts in world.gather(found) for part in parts], len(store))
 
 
 def _on_host(values: Any) -> np.ndarray:

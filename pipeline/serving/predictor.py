@@ -90,8 +90,13 @@ class Predictor:
             the model does not know is infinite.
 
         Raises:
-            UserError: the rows have other columns than the model reads.
+            UserError: the rows have other columns than the model reads, or its task needs a reference for them.
         """
+        if self.task.needs_reference:
+            raise UserError(
+                f"A {self.card.task} model is compared with what it said before it was trained, which is known of the "
+                "rows of its own training alone, so that it cannot be scored on others."
+            )
         if not set(self.card.columns) <= set(rows.column_names):
             raise UserError(f"The model reads {', '.join(self.card.columns)}, which is not what the rows have.")
         if tuple(labels) == self.task.labels:

@@ -128,6 +128,7 @@ class Task(ABC):
         is_packed: whether several examples are trained on as one block: see `pipeline.data.packing`.
         takes_turns: whether its tokenizer needs a chat template.
         smooths_labels: whether `train.label_smoothing_factor` shapes its loss.
+        needs_reference: whether it compares with what the model said before it was trained: `reference_columns`.
         labels: the names of the labels; a label's id is its place. Empty where a task has none.
         inputs: the columns of prepared rows that the model reads, and whoever asks it must give.
     """
@@ -141,6 +142,7 @@ class Task(ABC):
     is_packed: ClassVar[bool] = False
     takes_turns: ClassVar[bool] = False
     smooths_labels: ClassVar[bool] = True
+    needs_reference: ClassVar[bool] = False
     labels: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("text",)
 
@@ -162,7 +164,7 @@ class Task(ABC):
                 f"params.yaml: data.label_column_name: '{target}' is one of data.text_column_names, too: the model "
                 "would read what it is to say."
             )
-        return Layout(texts, None if cls.layouts[0].target is None else target)
+        return Layout(texts, target if any(layout.target for layout in cls.layouts) else None)
 
     @classmethod
     def wanted(cls, data: Data) -> Wanted:
@@ -328,6 +330,28 @@ class Task(ABC):
         Args:
             outputs: what the model's forward returned.
         """
+
+    @property
+    def couples_examples(self) -> bool:
+        """Whether the loss of an example hangs on the others of its step: then it is a `coupled_loss` of `vectors`."""
+        return False
+
+    def vectors(self, outputs: Any, batch: Batch) -> torch.Tensor:
+        """All that a coupled loss needs of the model's outputs, (examples, ...), in fp32."""
+        raise NotImplementedError("a task that couples examples says what the model makes of each")
+
+    def coupled_loss(self, vectors: torch.Tensor, targets: Mapping[str, torch.Tensor], settings: Train) -> torch.Tensor:
+        """The loss of a whole step, summed over its targets, in fp32.
+
+        Args:
+            vectors: (examples, ...), of all examples of the step.
+            targets: those of a `Batch`, likewise.
+        """
+        raise NotImplementedError("a task that couples examples says how")
+
+    def reference_columns(self, outputs: Any, batch: Batch, settings: Train) -> dict[str, torch.Tensor]:
+        """What to keep of the model's outputs before it is trained, (examples,) each: `collate` finds it as columns."""
+        raise NotImplementedError("a task that needs a reference says what of it")
 
     # Predictions and scores (evaluate)
 

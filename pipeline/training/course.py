@@ -11,9 +11,9 @@ import torch
 
 from pipeline import project
 from pipeline.data.batches import BatchPlan, micro_batches
-from pipeline.data.store import Store
 from pipeline.errors import UserError
 from pipeline.evaluation.predict import predict
+from pipeline.evaluation.reference import open_store
 from pipeline.params import Params
 from pipeline.progress import Bar, bar
 from pipeline.scores import gain
@@ -89,7 +89,8 @@ class Course:
 
     def __post_init__(self) -> None:
         settings = self.params.train
-        self._examples, self._unseen = (Store(project.TOKENIZED / f"{name}.arrow") for name in ("train", "validation"))
+        before = self.learner.reference
+        self._examples, self._unseen = (open_store(split, before) for split in ("train", "validation"))
         self._rows = pq.read_table(project.PREPARED / "validation.parquet")
         self._plan = BatchPlan(len(self._examples), settings.global_batch_size, settings.seed)
         self._total = self._plan.steps(settings.num_train_epochs, settings.max_steps)

@@ -1,7 +1,7 @@
 """What training changes: the model, the optimizer's state and the loss scale; what a rank holds of them, and back."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -9,20 +9,26 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
+from pipeline.evaluation.reference import Reference
 from pipeline.model.weights import Weights
 from pipeline.training.pieces import Piece, Pieces
 
-_MODEL, _OPTIMIZER = "model.", "optimizer."
+_MODEL, _OPTIMIZER, _REFERENCE = "model.", "optimizer.", "reference."
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True)
 class Learner:
-    """What a step changes, and so what a checkpoint holds."""
+    """What a step changes, and so what a checkpoint holds.
+
+    Attributes:
+        reference: what the model said before it was trained, which a resumed training cannot ask it again.
+    """
 
     model: PreTrainedModel
     optimizer: torch.optim.AdamW
     scaler: torch.amp.GradScaler
+    reference: Reference = field(default_factory=dict)
 
     def pieces(self) -> dict[str, Piece]:
         """What this rank holds of every tensor, by name."""
@@ -30,7 +36,7 @@ class Learner:
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 found[f"{_OPTIMIZER}{name}.{key}"] = _piece(value)
-        return found
+        return found | {f"{_REFERENCE}{name}": Piece(torch.from_numpy(said)) for name, said in self.reference.items()}
 
     def scale(self) -> dict[str, Any]:
         """The loss scale, as JSON values; empty unless training in fp16."""
@@ -56,6 +62,9 @@ class Learner:
                 step = saved.read(f"{_OPTIMIZER}{name}.step").to(parameter.device)
                 self.optimizer.state[parameter] = {"step": step, **state}
         self.scaler.load_state_dict(scale)
+        for name in stored_names:
+            if name.startswith(_REFERENCE):
+                self.reference[name.removeprefix(_REFERENCE)] = saved.read(name).numpy()
 
 
 @torch.no_grad()

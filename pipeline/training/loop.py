@@ -1,15 +1,18 @@
 """The loop: a generator that yields after every optimizer step. What happens between steps is the caller's."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
 from pipeline.params import Train
-from pipeline.tasks.base import Collation, Task
+from pipeline.tasks.base import Batch, Collation, Task
+from pipeline.training.coupled import coupled
 from pipeline.training.learner import Learner
 from pipeline.training.optimizer import learning_rate
 from pipeline.training.parallel import Loss, Parallel, Part
@@ -60,11 +63,9 @@ def steps(
     optimizer.zero_grad()
     for step in range(done, total):
         indices = plan.indices(step)
-        # Examples without a target, such as texts of one token, add nothing to the sum: any divisor will do.
-        targets = task.count_targets(store.examples(indices), train) or 1.0
         parts = parallel.cut(store.lengths, indices, micro_batch_tokens)
         drawn = replace(collation, epoch=plan.epoch(step), train=train)
-        loss = loss_of(parallel, task, store, train, drawn, step, targets)
+        loss = loss_of(parallel, task, store, train, drawn, step, indices, parts)
         mean_loss = parallel.backward(parts, loss, scaler)
 
         scaler.unscale_(optimizer)
@@ -83,18 +84,35 @@ def steps(
 
 
 def loss_of(
-    parallel: Parallel, task: Task, store: Store, train: Train, collation: Collation, step: int, targets: float
+    parallel: Parallel,
+    task: Task,
+    store: Store,
+    train: Train,
+    collation: Collation,
+    step: int,
+    indices: np.ndarray,
+    parts: Sequence[Part],
 ) -> Loss:
-    """The forward of a step's micro-batches: each gives its share of the mean loss over all targets of the step."""
+    """The forward of a step's micro-batches: each gives its share of the mean loss over all targets of the step.
 
-    def loss(part: Part) -> torch.Tensor:
+    Args:
+        indices: the examples of the step.
+        parts: this rank's micro-batches.
+    """
+    # Examples without a target, such as texts of one token, add nothing to the sum: any divisor will do.
+    targets = task.count_targets(store.examples(indices), train) or 1.0
+
+    def forward(part: Part, module: nn.Module) -> tuple[Any, Batch]:
         seed_dropout(train.seed, step, part.place)
         batch = task.collate(store.examples(part.indices), collation).to(parallel.world.device)
         with parallel.world.autocast():
-            outputs = parallel.forward(**batch.inputs)
+            return module(**batch.inputs), batch
+
+    def loss(part: Part) -> torch.Tensor:
+        outputs, batch = forward(part, parallel.forward)
         return task.loss(outputs, batch, train) / targets
 
-    return loss
+    return coupled(parallel, task, train, forward, indices, parts, targets) if task.couples_examples else loss
 
 
 def seed_dropout(seed: int, step: int, place: int) -> None:

@@ -103,9 +103,9 @@ def rehearse(
     indices: np.ndarray,
 ) -> None:
     """A step of two equal micro-batches that changes neither weights nor optimizer state."""
-    targets = task.count_targets(store.examples(indices), params.train)
-    loss = loss_of(parallel, task, store, params.train, collation, 0, 2 * targets)
-    parallel.backward([Part(0, indices), Part(1, indices)], loss, learner.scaler)
+    parts = [Part(0, indices), Part(1, indices)]
+    loss = loss_of(parallel, task, store, params.train, collation, 0, indices, parts)
+    parallel.backward(parts, loss, learner.scaler)
     learner.optimizer.found_inf = torch.ones((), device=parallel.world.device)  # type: ignore[attr-defined]
     learner.optimizer.step()
     learner.optimizer.zero_grad()

@@ -9,8 +9,8 @@ import torch
 from transformers import AutoTokenizer
 
 from pipeline import json_file, project
-from pipeline.data.store import Store
 from pipeline.errors import UserError
+from pipeline.evaluation import reference
 from pipeline.model.build import build, check_recomputing
 from pipeline.model.export import export
 from pipeline.model.origin import check_noted
@@ -67,6 +67,8 @@ def train(
         learner.restore(checkpoints.open(step, verified=True), state.scale)
         if world.rank == 0:
             print(f"train: going on from the checkpoint of step {state.step:,}")
+    elif task.needs_reference:
+        learner.reference.update(reference.ask(model, task, params, collation, world, parallel.stop_if_asked))
 
     tokens = _micro_batch_tokens(learner, parallel, task, checkpoints, params, collation)
     Course(learner, parallel, task, checkpoints, params, log, state, collation, tokens).run()
@@ -79,6 +81,7 @@ def train(
         best = build(params, task, tokenizer)  # no checkpoint holds what does not train
         restore_model(best, checkpoints.open(state.best_step))
         export(best, tokenizer, task, params, project.BEST_MODEL)
+        reference.keep(project.BEST_MODEL, learner.reference)
     world.barrier()
 
 
@@ -93,7 +96,7 @@ def _micro_batch_tokens(
     tokens: int | None = world.tell(checkpoints.kept_tokens(asked))
     if tokens is None:
         try:
-            store = Store(project.TOKENIZED / "train.arrow")
+            store = reference.open_store("train", learner.reference)
             tokens = fitting_tokens(learner, parallel, task, store, params, collation)
         except torch.OutOfMemoryError as error:
             raise UserError(

@@ -25,6 +25,7 @@ TINY_BART = {
     **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 32),
     "max_position_embeddings": 64,
 }
+HARDWARE = Hardware(save_steps=5, micro_batch_tokens=64, use_cpu=True, num_threads=1)
 SPLITS = {"train": 120, "validation": 30, "test": 30}
 
 
@@ -75,7 +76,7 @@ class Case:
             "model": Model(config=TINY_BERT),
             "tokenizer": Tokenizer(vocab_size=400, max_seq_length=16),
             "train": Train(num_train_epochs=2, global_batch_size=16, logging_steps=4, metric_for_best_model="loss"),
-            "hardware": Hardware(save_steps=5, micro_batch_tokens=64, use_cpu=True, num_threads=1),
+            "hardware": HARDWARE,
         }
         return Params(**(sections | dict(self.params)))
 
@@ -169,6 +170,39 @@ def loss_of_sequences(model: Any, batch: Batch) -> torch.Tensor:
     return loss
 
 
+def belonging(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Texts, and their words in the other order, which belong to them."""
+    texts, _ = texts_and_labels(rows, seed)
+    return {"anchor": texts, "positive": [" ".join(reversed(text.split())) for text in texts]}
+
+
+def with_negatives(rows: int, seed: int) -> dict[str, list[Any]]:
+    """The same, with a text that does not belong to each."""
+    return belonging(rows, seed) | {"negative": texts_and_labels(rows, seed + 100)[0]}
+
+
+def near(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Pairs of texts, and the share of their words that both have."""
+    found = pairs(rows, seed)
+    sets = [(set(one.split()), set(other.split())) for one, other in zip(*list(found.values())[:2], strict=True)]
+    return found | {"label": [len(one & other) / len(one | other) for one, other in sets]}
+
+
+def preferred(rows: int, seed: int) -> dict[str, list[Any]]:
+    """What is asked, at times after a turn of the assistant, and two replies, of which the longer one is better."""
+    said, _ = texts_and_labels(3 * rows, seed)
+    roles = ["user", "assistant", "user"]
+    asked = [text.split()[:4] for text in said[:rows]]
+    return {
+        "prompt": [
+            [{"role": role, "content": word} for role, word in zip(roles[: 1 if row % 3 else 3], words, strict=False)]
+            for row, words in enumerate(asked)
+        ],
+        "chosen": said[rows : 2 * rows],
+        "rejected": [text.split()[0] for text in said[2 * rows :]],
+    }
+
+
 TINY_LLAMA = {**TINY_BERT, "model_type": "llama"}
 
 
@@ -249,6 +283,20 @@ CASES = [
         their_loss=loss_of_sequences,
         what="of translations",
     ),
+    Case(
+        "dpo",
+        preferred,
+        {
+            "model": Model(config=TINY_LLAMA),
+            "tokenizer": Tokenizer(vocab_size=400, max_seq_length=48),
+            "evaluate": Evaluate(max_new_tokens=8),
+            "hardware": HARDWARE.model_copy(update={"micro_batch_tokens": 256}),
+        },
+        their_loss=None,
+    ),
+    Case("sentence-embedding", with_negatives, their_loss=None),
+    Case("sentence-embedding", belonging, their_loss=None, what="without negatives"),
+    Case("sentence-embedding", near, their_loss=None, what="of pairs with a number"),
     Case("text-classification", labelled_with_sets, what="of sets of labels"),
     Case("text-regression", measured),
     Case(

@@ -4,14 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.numpy import save_file
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline import project
+from pipeline.evaluation.reference import ask
 from pipeline.model.build import build
 from pipeline.params import Params
 from pipeline.tasks import find
 from pipeline.tasks.base import Collation, Task
+from pipeline.world import World
 from tests.tasks.cases import CASES, Case, make
+
+REFERENCE = Path("reference.safetensors")
 
 
 @pytest.fixture(scope="session", params=CASES, ids=str)
@@ -24,7 +29,20 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         patch.delenv("DVC_ROOT", raising=False)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         make(case, folder)
+        _keep_reference(case)
     return case, folder
+
+
+def _keep_reference(case: Case) -> None:
+    """What another model says of all examples, for a task that compares with it."""
+    params, task = case.whole_params(), find(case.task).load(project.PREPARED)
+    encoder = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
+    said = {}
+    if task.needs_reference:
+        torch.manual_seed(7)
+        model = build(params, task, encoder)
+        said = ask(model, task, params, Collation(model.config, encoder), World.start(params.hardware, "fp32"))
+    save_file(said, REFERENCE)
 
 
 @pytest.fixture

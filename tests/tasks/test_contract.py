@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.numpy import load_file
 from torch.nn.utils import parameters_to_vector
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -17,15 +18,19 @@ from pipeline.data.store import Store
 from pipeline.errors import UserError
 from pipeline.evaluation.generate import generate
 from pipeline.evaluation.predict import predict
+from pipeline.evaluation.reference import open_store
 from pipeline.params import Data, Params, Train
 from pipeline.tasks import find
 from pipeline.tasks.base import Collation, Predictions, Task, rows_of
+from pipeline.training.loop import loss_of
+from pipeline.training.parallel import Part, Replicas
 from pipeline.world import World
 from tests.tasks.cases import Case
+from tests.tasks.conftest import REFERENCE
 
 
 def store(split: str = "validation") -> Store:
-    return Store(project.TOKENIZED / f"{split}.arrow")
+    return open_store(split, load_file(REFERENCE))
 
 
 def rows(split: str = "validation") -> pa.Table:
@@ -85,25 +90,24 @@ def test_padding_changes_no_prediction(task: Task, model: PreTrainedModel, colla
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_gradient_does_not_depend_on_how_a_step_is_cut(
-    task: Task, model: PreTrainedModel, collation: Collation, smoothing: float
+    task: Task, model: PreTrainedModel, collation: Collation, params: Params, smoothing: float
 ) -> None:
     settings = Train(label_smoothing_factor=smoothing)
     step = np.arange(16)
+    batch = task.collate(store("train").examples(step), collation)
     targets = task.count_targets(store("train").examples(step), settings)
-    gradients, losses = [], []
-    for parts in ([step], np.split(step, 4), np.split(step, [1, 4, 9])):
+    loss = task.loss(model(**batch.inputs), batch, settings) / targets
+    loss.backward()
+    gradient = parameters_to_vector([p.grad for p in model.parameters() if p.grad is not None])
+    alone = Replicas(model, model, World.start(params.hardware, "fp32"), lambda: False)
+    for cut in (np.split(step, 4), np.split(step, [1, 4, 9])):
         model.zero_grad()
-        whole = 0.0
-        for part in parts:
-            batch = task.collate(store("train").examples(part), collation)
-            loss = task.loss(model(**batch.inputs), batch, settings) / targets
-            loss.backward()
-            whole += loss.item()
-        gradients.append(parameters_to_vector([p.grad for p in model.parameters() if p.grad is not None]))
-        losses.append(whole)
-    assert losses[1:] == pytest.approx(losses[:1] * 2, rel=1e-5)
-    for gradient in gradients[1:]:
-        assert (gradient - gradients[0]).norm() <= 1e-5 * gradients[0].norm() + 1e-7, "but for rounding"
+        parts = [Part(place, part) for place, part in enumerate(cut)]
+        share = loss_of(alone, task, store("train"), settings, collation, 0, step, parts)
+        whole = alone.backward(parts, share, torch.amp.GradScaler("cpu", enabled=False))
+        assert whole.item() == pytest.approx(loss.item(), rel=1e-5)
+        summed = parameters_to_vector([p.grad for p in model.parameters() if p.grad is not None])
+        assert (summed - gradient).norm() <= 1e-5 * gradient.norm() + 1e-7, "but for rounding"
 
 
 def test_random_choices_hang_on_seed_epoch_and_example_alone(task: Task, collation: Collation) -> None:

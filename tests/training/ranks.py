@@ -23,6 +23,7 @@ from transformers import AutoTokenizer
 from pipeline import params_file, project
 from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
+from pipeline.evaluation.reference import ask, open_store
 from pipeline.params import Hardware, Model, Params
 from pipeline.tasks import find
 from pipeline.tasks.base import Batch, Collation, Task
@@ -109,8 +110,8 @@ def with_memory(collate: Any, tokens: int) -> Any:
 def gradients(params: Params, kinds: list[str], parts: list[int]) -> dict[str, torch.Tensor]:
     """The whole gradient of one global batch, by `KIND xPARTS`, where each rank has as many micro-batches as PARTS."""
     found = {}
-    store = Store(project.TOKENIZED / "train.arrow")
-    plan = BatchPlan(len(store), params.train.global_batch_size, params.train.seed)
+    examples = len(Store(project.TOKENIZED / "train.arrow"))
+    plan = BatchPlan(examples, params.train.global_batch_size, params.train.seed)
     task = find(params.task).load(project.PREPARED)
     with World.join(params.hardware, params.train.precision) as world:
         for kind, count in itertools.product(kinds, parts):
@@ -120,11 +121,13 @@ def gradients(params: Params, kinds: list[str], parts: list[int]) -> dict[str, t
             tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
             model = place(arranged, task, tokenizer, world).train()
             parallel = arrange(model, world, arranged.hardware, lambda: False)
+            collation = Collation(model.config, tokenizer, params.train.seed)
+            said = ask(model, task, params, collation, world) if task.needs_reference else {}
+            store = open_store("train", said)
             budgets = range(2000, 15, -1)
             indices = plan.indices(0)
             budget = next(b for b in budgets if len(parallel.cut(store.lengths, indices, b)) == count)
             learner = Learner(model, adamw(model, params.train), torch.amp.GradScaler("cpu", enabled=False))
-            collation = Collation(model.config, tokenizer, params.train.seed)
             held: list[torch.Tensor] = []
             learner.optimizer.register_step_pre_hook(lambda *_, model=model, held=held: held.append(whole(model)))
             next(steps(learner, parallel, task, store, plan, params.train, collation, budget, 0, 39))

@@ -1,0 +1,257 @@
+"""Direct preference optimisation: of two replies, the better one shall become more probable than it was.
+
+Rafailov et al., "Direct Preference Optimization: Your Language Model is Secretly a Reward Model" (2023,
+https://arxiv.org/abs/2305.18290).
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.nn import functional
+
+from pipeline.data import groups, turns
+from pipeline.data.conversations import ASSISTANT, Message, parsed, replies
+from pipeline.data.packing import NO_TARGET
+from pipeline.errors import UserError
+from pipeline.metrics import preferences
+from pipeline.params import Data, Tokenizer, Train
+from pipeline.tasks.base import GENERATED, Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded
+from pipeline.views import Column, Table, View
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_REPLIES = ("chosen", "rejected")
+_MOST_CHARACTERS = 400
+
+
+@final
+@dataclass(frozen=True)
+class DPO(Task):
+    """A row is what is asked, the reply that is preferred, and the other one; each is a list of messages, as JSON.
+
+    With the log-probabilities of both replies to the model as it was before it was trained (the reference), the margin
+    of a row is by how much the model has come to prefer the better reply, times `train.beta`. Its loss is the negative
+    log-sigmoid of the margin.
+    """
+
+    layouts: ClassVar[tuple[Layout, ...]] = (
+        Layout(("prompt", "chosen", "rejected")),
+        Layout(("conversations", "chosen", "rejected")),
+    )
+    score_names: ClassVar[tuple[str, ...]] = ("accuracy", "margin")
+    share_of_rows: ClassVar[str | None] = "accuracy"
+    takes_turns: ClassVar[bool] = True
+    needs_reference: ClassVar[bool] = True
+    smooths_labels: ClassVar[bool] = False
+    generates: ClassVar[Literal["none", "few", "all"]] = "few"
+    inputs: tuple[str, ...] = ("prompt",)
+
+    @classmethod
+    def check_columns(cls, table: pa.Table, data: Data) -> None:
+        texts = cls.layout_of(table, data).texts
+        if len(texts) != 3:
+            raise UserError(
+                f"data.text_column_names: {len(texts)} columns; this task takes what is asked, the better reply and "
+                "the other one."
+            )
+        replies(table, texts)
+
+    @classmethod
+    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Self:
+        for table in tables.values():
+            cls.check_columns(table, data)
+        return cls()
+
+    def rows(self, table: pa.Table, data: Data) -> pa.Table:
+        found = replies(table, self.layout_of(table, data).texts)
+        columns = zip(("prompt", *_REPLIES), zip(*found, strict=True), strict=True)
+        return pa.table(
+            {"id": table["id"]}
+            | {name: [json.dumps(said, ensure_ascii=False) for said in messages] for name, messages in columns}
+        )
+
+    def texts(self, rows: pa.Table) -> list[tuple[str, ...]]:
+        return [tuple(message["content"] for message in asked) for asked in _of(rows, "prompt")]
+
+    def vocabulary(self, rows: pa.Table) -> Iterable[str]:
+        return (message["content"] for name in ("prompt", *_REPLIES) for said in _of(rows, name) for message in said)
+
+    def encode(
+        self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool
+    ) -> pa.Table:
+        asked, *both = (_of(rows, name) for name in ("prompt", *_REPLIES))
+        ids = rows["id"].to_pylist()
+        conversations = [prompt + said for prompt, *pair in zip(asked, *both, strict=True) for said in pair]
+        every, said = turns.tokens(conversations, [row_id for row_id in ids for _ in both], tokenizer)
+        for place, mask in enumerate(said):
+            prompt = asked[place // len(both)]
+            if any(message["role"] == ASSISTANT for message in prompt):  # what was said before is no reply
+                mask[: len(turns.prompt(prompt, tokenizer))] = False
+        sequences = _cut(every, said, ids, settings)
+        examples = groups.grouped(sequences, len(both))
+        kept, lost = (sequences[name].to_numpy().reshape(-1, len(both)) for name in ("targets", "lost"))
+        examples = examples.append_column("lost_targets", pa.array(lost.sum(axis=1), pa.int32()))
+        if not training:
+            return examples
+        whole = examples["full_length"].to_numpy() <= len(both) * settings.max_seq_length
+        # Of a reply that was cut off altogether nothing can be learned.
+        return groups.only(examples, whole | (settings.over_length != "drop") & (kept > 0).all(axis=1))
+
+    def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
+        """The sequences are the better reply to each prompt, then the other one to each."""
+        tokens = groups.sequences(examples, "input_ids")
+        inputs = {
+            "input_ids": padded(tokens, collation.pad_token_id),
+            "attention_mask": padded([np.ones_like(values) for values in tokens], 0),
+        }
+        targets = {"labels": padded(groups.sequences(examples, "labels"), NO_TARGET)}
+        names = [name for name in ("reference", "beta") if name in examples]
+        return Batch(inputs, targets | {name: torch.from_numpy(examples[name]) for name in names})
+
+    def head(self) -> tuple[str, dict[str, Any]]:
+        return "AutoModelForCausalLM", {"use_cache": False}
+
+    def reference_columns(self, outputs: Any, batch: Batch, settings: Train) -> dict[str, torch.Tensor]:
+        """How much more probable the better reply is, in nats; and beta, which those who evaluate must know, too."""
+        found = _preference(outputs, batch)
+        return {"reference": found, "beta": torch.full_like(found, settings.beta)}
+
+    def loss(self, outputs: Any, batch: Batch, settings: Train) -> torch.Tensor:
+        return -functional.logsigmoid(_margins(outputs, batch)).sum()
+
+    def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
+        margins = _margins(outputs, batch)
+        return {"right": margins > 0, "margin": margins, "loss": -functional.logsigmoid(margins)}
+
+    def scores(self, predictions: Predictions) -> dict[str, float]:
+        found = {"accuracy": float(predictions["right"].mean())}
+        if "margin" in predictions:
+            margin = float(predictions["margin"].mean(dtype=np.float64))
+            found |= {"margin": margin, "loss": mean_loss(predictions)}
+        return found
+
+    def right(self, predictions: Predictions) -> np.ndarray | None:
+        return predictions["right"]
+
+    def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:
+        known, asked = ([_texts(rows, name) for name in _REPLIES] for rows in (train, evaluation))
+        longer = preferences.longer(*asked)
+        found = {"longer reply, a coin between equals": longer}
+        if (linear := preferences.linear(*known, *asked)) is not None:
+            found["TF-IDF + Bradley-Terry"] = linear
+        return {name: {"right": right} for name, right in found.items()}
+
+    def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
+        return [_written(rows), _wrong(rows, predictions["margin"], most)]
+
+    def prompts(
+        self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer
+    ) -> Sequence[Sequence[int]]:
+        return [turns.prompt(asked, tokenizer) for asked in _of(rows, "prompt")]
+
+    def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
+        return [{"generated_text": text} for text in rows[GENERATED].to_pylist()]
+
+
+def _cut(
+    sequences: Sequence[np.ndarray], said: Sequence[np.ndarray], ids: Sequence[str], settings: Tokenizer
+) -> pa.Table:
+    """Sequences with the next token of each as its label, if that is said in reply, cut off behind the longest.
+
+    Returns:
+        A table with `input_ids`, `labels`, `length`, `full_length`, `targets` (labels kept) and `lost` (cut off).
+    """
+    most = settings.max_seq_length
+    whole = np.array([len(tokens) for tokens in sequences])
+    if settings.over_length == "raise" and (whole > most).any():
+        place = int(np.argmax(whole > most))
+        raise UserError(
+            f"{ids[place * len(ids) // len(whole)]}: prompt and reply have {whole[place]:,} tokens, more than "
+            f"tokenizer.max_seq_length {most:,}.\nRaise it, or set tokenizer.over_length to truncate or drop."
+        )
+    labels = [
+        np.append(np.where(mask[1:], tokens[1:], NO_TARGET), NO_TARGET)[:most]
+        for tokens, mask in zip(sequences, said, strict=True)
+    ]
+    for label in labels:
+        label[-1:] = NO_TARGET  # what comes next is cut off
+    targets = np.array([int((label != NO_TARGET).sum()) for label in labels])
+    lists = {"input_ids": [tokens[:most] for tokens in sequences], "labels": labels}
+    return pa.table(
+        {name: pa.array(values, pa.list_(pa.int32())) for name, values in lists.items()}
+        | {"length": np.minimum(whole, most), "full_length": whole, "targets": targets}
+        | {"lost": np.array([int(mask[1:].sum()) for mask in said]) - targets}
+    )
+
+
+def _preference(outputs: Any, batch: Batch) -> torch.Tensor:
+    """The log-probability of the better reply less that of the other, (examples,), in nats and fp32."""
+    logits = outputs.logits.float().transpose(1, 2)
+    found = -functional.cross_entropy(logits, batch.labels, ignore_index=NO_TARGET, reduction="none").sum(dim=1)
+    chosen, rejected = found.chunk(2)
+    return chosen - rejected
+
+
+def _margins(outputs: Any, batch: Batch) -> torch.Tensor:
+    return batch.targets["beta"] * (_preference(outputs, batch) - batch.targets["reference"])
+
+
+def _of(rows: pa.Table, name: str) -> list[list[Message]]:
+    return [parsed(text) for text in rows[name].to_pylist()]
+
+
+def _texts(rows: pa.Table, name: str) -> list[str]:
+    return ["\n".join(message["content"] for message in messages) for messages in _of(rows, name)]
+
+
+def _written(rows: pa.Table) -> Table:
+    columns = (rows["id"].to_pylist(), _texts(rows, "prompt"), rows[GENERATED].to_pylist(), _texts(rows, "chosen"))
+    return Table(
+        name="replies",
+        title="What the model says",
+        lead="Replies to test rows, spread evenly over all of them, beside the reply that is preferred there.",
+        columns=(
+            Column("row"),
+            *(Column(title, is_text=True) for title in ("asked", "reply of the model", "preferred reply")),
+        ),
+        rows=[
+            (str(row_id), *(shorten(text, _MOST_CHARACTERS) for text in texts))
+            for row_id, *texts in zip(*columns, strict=True)
+            if texts[1] is not None
+        ],
+    )
+
+
+def _wrong(rows: pa.Table, margins: np.ndarray, most: int) -> Table:
+    worst = np.argsort(margins, kind="stable")[:most]
+    worst = worst[margins[worst] <= 0].tolist()
+    ids, *texts = rows["id"].to_pylist(), *(_texts(rows, name) for name in ("prompt", *_REPLIES))
+    return Table(
+        name="preferences",
+        title="Worst preferences",
+        lead="The test rows whose other reply the model has come to prefer most. Look here for rows whose two replies "
+        "were exchanged.",
+        columns=(
+            Column("row"),
+            Column("margin"),
+            *(Column(title, is_text=True) for title in ("asked", "preferred reply", "other reply")),
+        ),
+        rows=[
+            (
+                str(ids[row]),
+                round(float(margins[row]), 3),
+                *(shorten(column[row], _MOST_CHARACTERS) for column in texts),
+            )
+            for row in worst
+        ],
+    )
+
+
+TASK = DPO

@@ -1,0 +1,243 @@
+"""Sentence embedding: a vector for a text, near those of the texts that belong to it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.nn import functional
+
+from pipeline.data import groups
+from pipeline.data.encoding import encode
+from pipeline.data.rows import text_column
+from pipeline.data.targets import number_column
+from pipeline.errors import UserError
+from pipeline.metrics import nearness
+from pipeline.metrics.quantities import pearson, spearman
+from pipeline.metrics.quantity_views import against_actual
+from pipeline.params import Data, Tokenizer, Train
+from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded
+from pipeline.views import Column, Table, View
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from pipeline.data.store import Store
+
+_POSITIVE, _NEGATIVE, _PAIR = "positive", "negative", "text_pair"
+_OF_RANKS, _OF_NUMBERS = ("recall_at_1", "recall_at_10"), ("spearman", "pearson")
+_MOST_CHARACTERS = 300
+
+
+@final
+@dataclass(frozen=True)
+class SentenceEmbedding(Task):
+    """The mean of a text's last hidden states, of length 1.
+
+    Texts that belong together (`anchor`, `positive`) are drawn together and away from all other positives and negatives
+    of the step. Of pairs with a number, the cosine is drawn to the number.
+
+    Attributes:
+        others: what a row has beside its text.
+    """
+
+    layouts: ClassVar[tuple[Layout, ...]] = (
+        Layout(("anchor", "positive", "negative")),
+        Layout(("anchor", "positive")),
+        Layout(("sentence1", "sentence2"), "label"),
+        Layout(("sentence1", "sentence2"), "score"),
+    )
+    smooths_labels: ClassVar[bool] = False
+    # What can be scored hangs on the columns, so these are fields here. By default, all that there is.
+    score_names: tuple[str, ...] = (*_OF_RANKS, *_OF_NUMBERS)  # type: ignore[misc]
+    share_of_rows: str | None = _OF_RANKS[0]  # type: ignore[misc]
+    others: tuple[str, ...] = (_POSITIVE,)
+
+    @classmethod
+    def check_columns(cls, table: pa.Table, data: Data) -> None:
+        layout = cls.layout_of(table, data)
+        if layout.target is not None and len(layout.texts) != 2:
+            raise UserError(f"data.text_column_names: {len(layout.texts)} columns; a number says how near two are.")
+        if not 2 <= len(layout.texts) <= 3:
+            raise UserError(
+                f"data.text_column_names: {len(layout.texts)} columns; this task takes a text, one that belongs to it, "
+                "and perhaps one that does not."
+            )
+        for name in layout.texts:
+            text_column(table, name)
+        if layout.target is not None:
+            number_column(table, layout.target)
+
+    @classmethod
+    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Self:
+        for table in tables.values():
+            cls.check_columns(table, data)
+        layout = cls.layout_of(tables["train"], data)
+        if layout.target is not None:
+            return cls(score_names=_OF_NUMBERS, share_of_rows=None, others=(_PAIR,))
+        return cls(score_names=_OF_RANKS, others=(_POSITIVE, _NEGATIVE)[: len(layout.texts) - 1])
+
+    def rows(self, table: pa.Table, data: Data) -> pa.Table:
+        layout = self.layout_of(table, data)
+        columns = {"id": table["id"]}
+        for name, source in zip((*self.inputs, *self.others), layout.texts, strict=True):
+            columns[name] = text_column(table, source)
+        if layout.target is not None:
+            columns["label"] = number_column(table, layout.target)
+        return pa.table(columns)
+
+    def texts(self, rows: pa.Table) -> list[tuple[str, ...]]:
+        # The anchor is the question; of a pair with a number, both are.
+        names = [*self.inputs, *(name for name in (_PAIR,) if name in rows.column_names)]
+        return list(zip(*(rows[name].to_pylist() for name in names), strict=True))
+
+    def vocabulary(self, rows: pa.Table) -> Iterable[str]:
+        return (text for texts in self._sequences(rows) for text in texts)
+
+    def encode(
+        self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool
+    ) -> pa.Table:
+        sequences = self._sequences(rows)
+        size = len(sequences[0])
+        texts = [text for of_row in sequences for text in of_row]
+        ids = [row_id for row_id in rows["id"].to_pylist() for _ in range(size)]
+        examples = groups.grouped(encode([texts], ids, tokenizer, settings, False), size)
+        if "label" in rows.column_names:
+            examples = examples.append_column("label", rows["label"].combine_chunks())
+        if training and settings.over_length == "drop":
+            return groups.only(examples, examples["full_length"].to_numpy() <= size * settings.max_seq_length)
+        return examples
+
+    def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
+        """The sequences are a text of each example, then what belongs to each, and so on."""
+        tokens = groups.sequences(examples, "input_ids")
+        inputs = {
+            "input_ids": padded(tokens, collation.pad_token_id),
+            "attention_mask": padded([np.ones_like(values) for values in tokens], 0),
+        }
+        if "token_type_ids" in examples:
+            inputs["token_type_ids"] = padded(groups.sequences(examples, "token_type_ids"), 0)
+        targets = {"sizes": torch.from_numpy(np.stack(examples["sizes"]))}
+        if "label" in examples:
+            targets["labels"] = torch.from_numpy(examples["label"].astype(np.float32))
+        return Batch(inputs, targets)
+
+    def head(self) -> tuple[str, dict[str, Any]]:
+        return "AutoModel", {}
+
+    @property
+    def couples_examples(self) -> bool:
+        return self.others != (_PAIR,)
+
+    def vectors(self, outputs: Any, batch: Batch) -> torch.Tensor:
+        """Unit vectors, (examples, texts of an example, numbers)."""
+        mask = batch.inputs["attention_mask"].unsqueeze(-1)
+        # Lengths do not matter to what has length 1 in the end, so that a sum is as good as a mean.
+        sums = (outputs.last_hidden_state.float() * mask).sum(dim=1)
+        examples, size = batch.targets["sizes"].shape
+        return functional.normalize(sums, dim=-1).view(size, examples, -1).transpose(0, 1)
+
+    def coupled_loss(self, vectors: torch.Tensor, targets: Mapping[str, torch.Tensor], settings: Train) -> torch.Tensor:
+        return nearness.ranking_loss(vectors[:, 0], vectors[:, 1:].transpose(0, 1).flatten(0, 1)).sum()
+
+    def loss(self, outputs: Any, batch: Batch, settings: Train) -> torch.Tensor:
+        vectors = self.vectors(outputs, batch)
+        if self.couples_examples:
+            return self.coupled_loss(vectors, batch.targets, settings)
+        return (_cosines(vectors) - batch.labels).square().sum()
+
+    def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
+        vectors = self.vectors(outputs, batch)
+        if "labels" not in batch.targets:
+            return {"vectors": vectors}
+        cosines = _cosines(vectors)
+        return {"target": batch.labels, "prediction": cosines, "loss": (cosines - batch.labels).square()}
+
+    def merge(self, found: Predictions, store: "Store", rows: pa.Table) -> Predictions:
+        """Where each row's own text ranks among those of all rows; of a text alone, its vector."""
+        if "vectors" not in found:
+            return found
+        anchors, *others = np.moveaxis(found["vectors"], 1, 0)
+        if not others:
+            return {"embedding": anchors}
+        anchors, others = np.ascontiguousarray(anchors), [np.ascontiguousarray(vectors) for vectors in others]
+        ranks, nearest = nearness.ranks(nearness.cosines(anchors, others[0]), rows[_POSITIVE].to_pylist())
+        losses = nearness.ranking_losses(anchors, np.concatenate(others))
+        return {"rank": ranks, "nearest": nearest, "loss": losses}
+
+    def scores(self, predictions: Predictions) -> dict[str, float]:
+        if "rank" in predictions:
+            ranks = predictions["rank"]
+            found = {"recall_at_1": float((ranks == 1).mean()), "recall_at_10": float((ranks <= 10).mean())}
+        else:
+            target, prediction = predictions["target"], predictions["prediction"]
+            found = {"spearman": spearman(target, prediction), "pearson": pearson(target, prediction)}
+        return found | ({"loss": mean_loss(predictions)} if "loss" in predictions else {})
+
+    def right(self, predictions: Predictions) -> np.ndarray | None:
+        return predictions["rank"] == 1 if "rank" in predictions else None
+
+    def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:
+        first, second = (evaluation[name].to_pylist() for name in (*self.inputs, self.others[0]))
+        weights = nearness.tfidf(list(self.vocabulary(train)), first, second)
+        if weights is None:
+            return {}
+        one, other = weights
+        if self.couples_examples:
+            transposed = other.T.tocsr()
+            ranks, nearest = nearness.ranks(lambda start, stop: (one[start:stop] @ transposed).toarray(), second)
+            return {"TF-IDF cosine": {"rank": ranks, "nearest": nearest}}
+        cosines = np.asarray(one.multiply(other).sum(axis=1)).ravel()
+        target = evaluation["label"].to_numpy()
+        guess = {"target": target, "prediction": cosines, "loss": np.square(cosines - target)}
+        return {"TF-IDF cosine": guess}
+
+    def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
+        if "rank" in predictions:
+            return [_hardest(rows, predictions, most)]
+        return [against_actual(predictions["target"], predictions["prediction"])]
+
+    def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
+        return [{"embedding": vector} for vector in predictions["embedding"].tolist()]
+
+    def _sequences(self, rows: pa.Table) -> list[tuple[str, ...]]:
+        """The texts of each row; of somebody who asks, one alone."""
+        names = [name for name in (*self.inputs, *self.others) if name in rows.column_names]
+        return list(zip(*(rows[name].to_pylist() for name in names), strict=True))
+
+
+def _cosines(vectors: torch.Tensor) -> torch.Tensor:
+    """Of pairs of unit vectors, (pairs, 2, numbers)."""
+    return (vectors[:, 0] * vectors[:, 1]).sum(dim=-1)
+
+
+def _hardest(rows: pa.Table, predictions: Predictions, most: int) -> Table:
+    ranks, nearest = predictions["rank"], predictions["nearest"]
+    worst = np.argsort(-ranks, kind="stable")[:most]
+    worst = worst[ranks[worst] > 1].tolist()
+    ids, anchors, positives = (rows[name].to_pylist() for name in ("id", "text", _POSITIVE))
+    return Table(
+        name="hardest",
+        title="Texts that were found last",
+        lead="The test rows whose own text ranks lowest among the texts of all test rows. Texts that say nothing, and "
+        "others that fit as well, often stand here.",
+        columns=(
+            Column("row"),
+            Column("rank"),
+            *(Column(title, is_text=True) for title in ("text", "belongs to it", "found instead")),
+        ),
+        rows=[
+            (
+                str(ids[row]),
+                int(ranks[row]),
+                *(shorten(text, _MOST_CHARACTERS) for text in (anchors[row], positives[row], positives[nearest[row]])),
+            )
+            for row in worst
+        ],
+    )
+
+
+TASK = SentenceEmbedding
