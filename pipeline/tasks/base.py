@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from pipeline import own
 from pipeline.data import splits
 from pipeline.data.audit import decontaminate
 from pipeline.data.rows import Wanted, require_columns, source_of, with_source
@@ -130,6 +131,8 @@ class Task(ABC):
         smooths_labels: whether `train.label_smoothing_factor` shapes its loss.
         labels: the names of the labels; a label's id is its place. Empty where a task has none.
         inputs: the columns of prepared rows that the model reads, and whoever asks it must give.
+        metrics: dotted names of functions of the user's own, each of which makes one more score of `Predictions`.
+        model_class: the dotted name of a transformers class of the user's own; None: that of `head`.
     """
 
     layouts: ClassVar[tuple[Layout, ...]]
@@ -143,6 +146,8 @@ class Task(ABC):
     smooths_labels: ClassVar[bool] = True
     labels: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("text",)
+    metrics: tuple[str, ...] = field(default=(), kw_only=True)
+    model_class: str | None = field(default=None, kw_only=True)
 
     # Rows (prepare)
 
@@ -252,7 +257,10 @@ class Task(ABC):
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> "Task":
         """The task with these fields, as `state` gives them."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in state.items()})
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in state.items()
+        }
+        return cls(**values)
 
     def save(self, folder: Path) -> None:
         """Keep the fields beside the prepared rows."""
@@ -359,6 +367,19 @@ class Task(ABC):
 
         Of predictions without texts, those of `generated_scores` are left out.
         """
+
+    def all_scores(self, predictions: Predictions) -> dict[str, float]:
+        """The scores, and those of `metrics`.
+
+        Raises:
+            UserError: a metric of the user's own fails.
+        """
+        return self.scores(predictions) | own.scores(self.metrics, predictions)
+
+    @property
+    def all_score_names(self) -> tuple[str, ...]:
+        """The names of `all_scores`, but for `loss`."""
+        return (*self.score_names, *own.score_names(self.metrics))
 
     def right(self, predictions: Predictions) -> np.ndarray | None:
         """Which rows are right, (rows,) bool; None where a row is not just right or wrong."""
