@@ -74,6 +74,7 @@ class Collation:
         config: the model's; its padding id is the one that the model knows.
         seed: together with `epoch` and an example's index, what random choices hang on.
         train: how it is trained; the defaults where examples are not trained on, so that scores stay comparable.
+        training: whether they are trained on.
     """
 
     config: "PreTrainedConfig"
@@ -81,6 +82,7 @@ class Collation:
     seed: int = 0
     epoch: int = 0
     train: Train = field(default_factory=Train)
+    training: bool = False
 
     @property
     def pad_token_id(self) -> int:

@@ -62,7 +62,7 @@ def steps(
         indices = plan.indices(step)
         targets = task.count_targets(store.examples(indices), train)
         parts = parallel.cut(store.lengths, indices, micro_batch_tokens)
-        drawn = replace(collation, epoch=plan.epoch(step), train=train)
+        drawn = replace(collation, epoch=plan.epoch(step), train=train, training=True)
         loss = loss_of(parallel, task, store, train, drawn, step, targets)
         mean_loss = parallel.backward(parts, loss, scaler)
 

@@ -6,10 +6,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline import project
+from pipeline import project, tasks
 from pipeline.model.build import build
 from pipeline.params import Params
-from pipeline.tasks import find
 from pipeline.tasks.base import Collation, Task
 from tests.tasks.cases import CASES, Case, make
 
@@ -40,8 +39,8 @@ def params(case: Case) -> Params:
 
 
 @pytest.fixture
-def task(case: Case) -> Task:
-    return find(case.task).load(project.PREPARED)
+def task(case: Case, params: Params) -> Task:
+    return tasks.load(params, params.evaluate.metrics)
 
 
 @pytest.fixture
