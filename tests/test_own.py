@@ -120,17 +120,17 @@ def yaml_like(values: Any, package: str) -> Any:
 
 
 def test_a_package_elsewhere_is_refused(package: str) -> None:
-    with pytest.raises(UserError, match="there is no folder numpy beside params.yaml"):
+    with pytest.raises(UserError, match=r"there is no folder numpy beside params\.yaml"):
         own.check_watched(Params(evaluate=Evaluate(metrics=["numpy.linalg.norm"])))
     own.check_watched(Params(task="pipeline.tasks.text_classification"))
 
 
 def test_the_params_take_dotted_names_alone(folder: Path) -> None:
     project.PARAMS.write_text("model:\n  class: Pooled\n")
-    with pytest.raises(UserError, match="line 2: model.class is 'Pooled'; it must be a dotted name"):
+    with pytest.raises(UserError, match=r"line 2: model\.class is 'Pooled'; it must be a dotted name"):
         params_file.read(project.PARAMS)
     project.PARAMS.write_text("model:\n  clas: a.B\n")
-    with pytest.raises(UserError, match="Did you mean 'model.class'"):
+    with pytest.raises(UserError, match=r"Did you mean 'model\.class'"):
         params_file.read(project.PARAMS)
     named = Params(model=Model(**{"class": "a.B"}), train=Train(metric_for_best_model="a.cost_error"))
     project.PARAMS.write_text(params_file.render(named))
