@@ -18,7 +18,7 @@ endif
 # DVC starts each stage as `python -m ...`, with the python that comes first on PATH.
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help run test test-all test-services test-faults ui lint format schema constraints clean
+.PHONY: help run example test test-all test-services test-faults ui lint format schema constraints clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,13 @@ run: $(VENV)  ## install, run what changed (dvc repro), show the scores
 	else grep -qs no_scm .dvc/config.local || .venv/bin/dvc config --quiet --local core.no_scm true; fi
 	@$(IN_VENV) .venv/bin/dvc repro
 	@$(IN_VENV) .venv/bin/reprise summary
+
+example: $(VENV)  ## run examples/TASK in a temporary clone: make example TASK=causal-lm
+	@test -n "$(TASK)" -a -f "examples/$(TASK)/params.yaml" || { echo "make example TASK=...; there are:" \
+	$(notdir $(patsubst %/,%,$(dir $(wildcard examples/*/params.yaml)))); exit 1; }
+	@set -e; clone=$$(mktemp -d)/$(TASK); git clone --quiet . "$$clone"; \
+	cd "$$clone"; $(IN_VENV) reprise params "examples/$(TASK)/params.yaml"; \
+	$(IN_VENV) dvc repro; $(IN_VENV) reprise summary; echo "It is in $$clone; the report: $$clone/reports/index.html"
 
 test: $(VENV)  ## install, run the whole test suite
 	@$(IN_VENV) .venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(TEST_ARGS)

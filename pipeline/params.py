@@ -21,6 +21,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from pipeline.scores import is_share
+
 OUTSIDE_THE_EXPERIMENT = ("hardware", "tracking", "promotion")
 
 # YAML 1.1 reads 1e-4 (no dot) as a string, YAML 1.2, which DVC writes, as a number. Both are meant as one.
@@ -472,17 +474,18 @@ class Promotion(Section):
     @classmethod
     def _can_be_reached(cls, floors: dict[str, float]) -> dict[str, float]:
         for name, floor in floors.items():
-            if floor > 1:
-                raise ValueError(f"the floor of '{name}' is {floor:g}, and no score is above 1: 80% is 0.8")
+            if floor > 1 and is_share(name):
+                raise ValueError(f"the floor of '{name}' is {floor:g}, and it is never above 1: 80% is 0.8")
         return floors
 
     @field_validator("guarded")
     @classmethod
     def _may_fall(cls, margins: dict[str, float]) -> dict[str, float]:
         for name, margin in margins.items():
-            if not 0 < margin < 1:
+            if margin <= 0 or (margin >= 1 and is_share(name.partition(" on ")[0])):
                 raise ValueError(
-                    f"the margin of '{name}' must be above 0 and below 1: no rows can show a fall of nothing"
+                    f"the margin of '{name}' must be above 0, since no rows can show a fall of nothing, and below "
+                    "1 for a score that ends there"
                 )
         return margins
 

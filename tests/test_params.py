@@ -127,5 +127,8 @@ def test_params_cannot_be_changed_by_accident() -> None:
 
 
 def test_a_floor_that_no_score_can_reach_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r"the floor of 'accuracy' is 80, and no score is above 1: 80% is 0.8"):
+    with pytest.raises(ValidationError, match=r"the floor of 'accuracy' is 80, and it is never above 1: 80% is 0.8"):
         Promotion(floors={"accuracy": 80})
+    assert Promotion(floors={"bleu": 25}, guarded={"bleu on length": 1.5})
+    with pytest.raises(ValidationError, match=r"the margin of 'f1 on length' must be above 0, .* and below 1"):
+        Promotion(guarded={"f1 on length": 1.5})

@@ -32,14 +32,15 @@ def said(encoder: PreTrainedTokenizerFast, template: str) -> list[str]:
     encoder.chat_template = template
     (ids,), (mask,) = turns.tokens([CONVERSATION], ["x.json:1"], encoder)
     assert len(ids) == len(mask)
-    found, before = [], False
+    found: list[list[int]] = []
+    before = False
     for token, is_said in zip(ids.tolist(), mask.tolist(), strict=True):
         if is_said and not before:
             found.append([])
         if is_said:
             found[-1].append(token)
         before = is_said
-    return [encoder.decode(tokens) for tokens in found]
+    return [str(encoder.decode(tokens)) for tokens in found]
 
 
 @pytest.mark.parametrize("template", [chat.TEMPLATE, UNMARKED], ids=["marked", "searched"])
@@ -74,6 +75,15 @@ def test_a_template_that_hides_a_turn_is_refused(encoder: PreTrainedTokenizerFas
 def test_a_template_that_refuses_a_conversation_is_named(encoder: PreTrainedTokenizerFast, template: str) -> None:
     with pytest.raises(UserError, match=r"x\.json:1: the tokenizer's chat template refuses the conversation: "):
         said(encoder, template)
+
+
+@pytest.mark.parametrize("date", ["{{ date_string }}", "{{ strftime_now('%d %b %Y') }}"])
+def test_the_date_of_a_template_is_always_the_same(encoder: PreTrainedTokenizerFast, date: str) -> None:
+    encoder.chat_template = date + chat.TEMPLATE
+    (ids,), _ = turns.tokens([CONVERSATION], ["x.json:1"], encoder)
+    encoder.chat_template = "26 Jul 2024" + chat.TEMPLATE
+    (fixed,), _ = turns.tokens([CONVERSATION], ["x.json:1"], encoder)
+    assert ids.tolist() == fixed.tolist()
 
 
 def test_a_prompt_ends_where_the_assistant_begins(encoder: PreTrainedTokenizerFast) -> None:
