@@ -31,6 +31,11 @@ def outputs(stage: str) -> dict[str, str]:
     return {path.as_posix(): md5(path) for path in paths if path.exists()}
 
 
+def dependencies(stage: str) -> set[Path]:
+    """The files and folders that the stage depends on."""
+    return {Path(path) for path in _stage(stage)["deps"]}
+
+
 def maker(path: str) -> str:
     """The stage that makes an output."""
     return next(name for name, stage in _stages().items() if path in _made(stage))

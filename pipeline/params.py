@@ -18,6 +18,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from pipeline.scores import is_share
@@ -56,6 +57,12 @@ def _steps(value: float) -> float:
     return value
 
 
+def _dotted(value: str) -> str:
+    if "." not in value or not all(part.isidentifier() for part in value.split(".")):
+        raise PydanticCustomError("dotted", "a dotted name, such as mypackage.module.name")
+    return value
+
+
 def _weights(value: object) -> object:
     if value is None or value == "balanced":
         return value
@@ -83,6 +90,7 @@ def _json(value: object) -> object:
 Number = Annotated[float, BeforeValidator(_number)]
 Names = Annotated[list[str], BeforeValidator(_list)]
 Files = Annotated[str | Annotated[list[str], Field(min_length=2)] | None, BeforeValidator(_files)]
+DottedName = Annotated[str, AfterValidator(_dotted)]
 ClassWeights = Annotated[Literal["balanced"] | dict[str, float] | None, BeforeValidator(_weights)]
 JsonValue = Annotated[Any, AfterValidator(_json)]
 
@@ -90,7 +98,19 @@ JsonValue = Annotated[Any, AfterValidator(_json)]
 class Section(BaseModel):
     """A section of params.yaml: an unknown key, or a value of another type, is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        serialize_by_alias=True,
+    )
+
+    @classmethod
+    def spelled(cls) -> dict[str, FieldInfo]:
+        """Its fields by their keys in params.yaml, one of which Python would not have as a name."""
+        return {field.alias or name: field for name, field in cls.model_fields.items()}
 
 
 class Data(Section):
@@ -247,6 +267,11 @@ class Model(Section):
         },
         description="a model from scratch: model_type, and any value of that model's transformers configuration",
     )
+    class_: DottedName | None = Field(
+        None,
+        alias="class",
+        description="a transformers model class of your own, such as mypackage.models.Pooled; null: the task's",
+    )
     lora: Lora | None = Field(
         None,
         description="train low-rank adapters of a pretrained model alone: r, lora_alpha, lora_dropout, target_modules, "
@@ -325,14 +350,31 @@ class Train(Section):
     )
     eval_steps: int | None = Field(None, ge=1, description="steps between evaluations; null once an epoch")
     logging_steps: int = Field(10, ge=1, description="steps between points of the learning curve")
-    metric_for_best_model: str = Field("accuracy", description="validation score that picks the best model; or loss")
+    metric_for_best_model: str = Field(
+        "accuracy",
+        description="validation score that picks the best model; or loss; or a metric of your own (evaluate.metrics)",
+    )
     early_stopping_patience: int | None = Field(
         None, ge=1, description="stop after so many evaluations without a better score; null never"
     )
 
+    @property
+    def own_metric(self) -> str | None:
+        """The dotted name of the metric of the user's own that picks the best model, if one does."""
+        return self.metric_for_best_model if "." in self.metric_for_best_model else None
+
+    @property
+    def best_score(self) -> str:
+        """The name of the score that picks the best model."""
+        return self.metric_for_best_model.rpartition(".")[2]
+
 
 class Evaluate(Section):
     """How the best model is judged."""
+
+    metrics: Annotated[list[DottedName], BeforeValidator(_list)] = Field(
+        [], description="more scores: functions of your own that take predictions, such as mypackage.metrics.cost_error"
+    )
 
     confidence_level: Number = Field(0.95, gt=0, lt=1, description="of every interval")
     n_resamples: int = Field(1000, ge=100, le=100_000, description="bootstrap resamples behind an interval")

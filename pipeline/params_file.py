@@ -165,9 +165,9 @@ def _nearest_key(place: tuple[str, ...]) -> str:
         section = inner
     if name in _FOREIGN:
         return f" Did you mean '{_FOREIGN[name]}'?"
-    if near := did_you_mean(name, section.model_fields):
+    if near := did_you_mean(name, section.spelled() if issubclass(section, Section) else section.model_fields):
         return near.replace("'", f"'{'.'.join(parents)}.", 1) if parents else near
-    elsewhere = [f"{top}.{name}" for top, field in sections() if name in field.model_fields]
+    elsewhere = [f"{top}.{name}" for top, field in sections() if name in field.spelled()]
     if elsewhere:
         return f" Did you mean '{elsewhere[0]}'?"
     return "" if parents else f" The file has {', '.join(Params.model_fields)}."
@@ -191,8 +191,8 @@ def render(params: Params) -> str:
             continue
         text += ["", f"# {typed[name].__doc__}"]
         text.append(f"{name}:" if typed[name].model_fields else f"{name}: {{}}")
-        for key, inner in typed[name].model_fields.items():
-            text.append(_entry(key, getattr(value, key), inner.description, indent=2))
+        for key, (field_name, inner) in zip(typed[name].spelled(), typed[name].model_fields.items(), strict=True):
+            text.append(_entry(key, getattr(value, field_name), inner.description, indent=2))
     return "\n".join(text) + "\n"
 
 

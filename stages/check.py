@@ -1,6 +1,6 @@
 """Look at everything that can be wrong before DVC deletes the outputs of an earlier run."""
 
-from pipeline import project
+from pipeline import own, project
 from pipeline.data import slices, sources
 from pipeline.errors import UserError, did_you_mean
 from pipeline.model.check import check as check_model
@@ -20,7 +20,9 @@ def check(params: Params) -> None:
     What it writes never changes, so that a change of one section re-runs only the stages that depend on it.
     """
     tracking_uri()
+    own.check_watched(params)
     task = find(params.task)
+    own.check_metrics(params.evaluate.metrics, (*task.score_names, "loss"))
     if params.tokenizer.over_length not in (None, *task.over_length):
         raise UserError(
             f"params.yaml: tokenizer.over_length: {params.task} knows no {params.tokenizer.over_length}; it knows "
@@ -44,6 +46,9 @@ def check(params: Params) -> None:
 def _check_metric(params: Params, task: type[Task]) -> None:
     """Raise a UserError unless the score that picks the best model is one that is known while training."""
     metric = params.train.metric_for_best_model
+    if params.train.own_metric is not None:
+        own.check_metrics([metric], (*task.score_names, "loss"))
+        return
     known = [name for name in (*task.score_names, "loss") if name not in task.generated_scores]
     if metric in known:
         return

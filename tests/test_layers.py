@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up. A layer is a module or folder of pipeline/ (`base`: the single modules that everybody may know),
 # or stages/. Each may import itself and what stands below it.
 BASE = {"errors", "project", "digest", "environment", "progress"}
-BASE |= {"json_file", "yaml_file", "params", "params_file", "dag", "scores", "views"}
+BASE |= {"own", "json_file", "yaml_file", "params", "params_file", "dag", "scores", "views"}
 ORDER = ["base", "data", "metrics", "tasks", "model", "world", "evaluation", "training"]
 # Those beside the order, and what they may know.
 BESIDE = {

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +16,9 @@ import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from transformers import AutoTokenizer
 
-from pipeline import digest, json_file, project
+from pipeline import digest, json_file, project, tasks
 from pipeline.data.store import Store
+from pipeline.errors import UserError
 from pipeline.evaluation import data_figures, examples, figures, matrix, model_card, reference, report, slices
 from pipeline.evaluation.diagonal import diagonal
 from pipeline.evaluation.examples import Examples, keys_of
@@ -31,7 +33,6 @@ from pipeline.model.export import load
 from pipeline.params import Evaluate, Params, Train
 from pipeline.progress import bar
 from pipeline.scores import ends_at_one
-from pipeline.tasks import find
 from pipeline.tasks.base import Collation, Predictions, Task, rows_of
 from pipeline.views import Diagonal
 from pipeline.world import World
@@ -49,7 +50,7 @@ def evaluate(params: Params, world: World) -> Findings:
     Returns:
         All that the report shows; its `metrics` are what reports/evaluation.json holds: see `judge`.
     """
-    task = find(params.task).load(project.PREPARED)
+    task = tasks.load(params, _metrics(params))
     model = load(project.BEST_MODEL, task).to(world.device)  # type: ignore[arg-type]
     rows = {split: pq.read_table(project.PREPARED / f"{split}.parquet") for split in project.SPLITS}
     before = reference.kept(project.BEST_MODEL)
@@ -156,6 +157,8 @@ def judge(
             return drawn
 
         ours = {split: resampled(found) for split, found in predictions.items()}
+        for split, found in ours.items():
+            _check_finite(task, found, split)
         theirs = {name: resampled(found) for name, found in baselines.items()}
     return {
         "rows": {split: rows_of(found) for split, found in predictions.items()},
@@ -164,6 +167,20 @@ def judge(
         "baselines": {name: intervals(found, level) for name, found in theirs.items()},
         "versus": {name: versus(ours["test"], found, level) for name, found in theirs.items()},
     }
+
+
+def _metrics(params: Params) -> list[str]:
+    """The metrics of the user's own, that which picked the best model among them."""
+    own = params.train.own_metric
+    return list(dict.fromkeys([*params.evaluate.metrics, *([own] if own else [])]))
+
+
+def _check_finite(task: Task, resampled: Resampled, split: str) -> None:
+    """Raise a UserError if a metric of the user's own is no number for all rows of a split."""
+    for metric in task.metrics:
+        value = resampled.values[metric.rpartition(".")[2]]
+        if not math.isfinite(value):
+            raise UserError(f"The metric {metric} is {value} for the {split} rows. It must be a finite number.")
 
 
 def _texts_wanted(task: Task, settings: Evaluate) -> dict[str, int | None]:

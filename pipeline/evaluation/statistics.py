@@ -58,7 +58,7 @@ def resample(task: Task, predictions: Predictions, n_resamples: int, seed: int) 
     examples = rows_of(predictions)
     assert examples > 0, "there is nothing to score"
     return Resampled(
-        task.scores(predictions),
+        task.all_scores(predictions),
         _scores(task, predictions, _drawn(examples, n_resamples, seed)),
         _scores(task, predictions, _left_out(examples, seed)),
         examples,
@@ -122,8 +122,8 @@ def _left_out(examples: int, seed: int) -> Iterator[np.ndarray]:
 
 def _scores(task: Task, predictions: Predictions, subsets: Iterator[np.ndarray]) -> dict[str, np.ndarray]:
     """All scores of a subset come from the same rows, so that each resample is one possible test set."""
-    scored = [task.scores({name: column[rows] for name, column in predictions.items()}) for rows in subsets]
-    names = task.scores(predictions)
+    scored = [task.all_scores({name: column[rows] for name, column in predictions.items()}) for rows in subsets]
+    names = task.all_scores(predictions)
     return {name: np.array([scores[name] for scores in scored], np.float64) for name in names}
 
 

@@ -63,7 +63,7 @@ def compare(
 
 
 def _run(side: Side, settings: Evaluate) -> dict[str, Any]:
-    scored = [examples.task.scores(examples.predictions) for examples in side.answers]
+    scored = [examples.task.all_scores(examples.predictions) for examples in side.answers]
     return {
         "name": side.name,
         "id": side.record.id,

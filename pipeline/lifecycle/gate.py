@@ -82,6 +82,8 @@ def judge(
         UserError: the settings name a score or a slice that there is not.
     """
     _check_names(candidate, settings)
+    champion = None if champion is None else _scored_as(candidate, champion)
+    earlier = [_scored_as(candidate, found) for found in earlier]
     n_resamples = _enough(n_resamples, 1 - settings.confidence_level)
     checks = list(_floors(candidate, settings, n_resamples))
     if champion is not None:
@@ -90,6 +92,11 @@ def judge(
     accepted = {"held", "cannot tell"} if settings.on_uncertain == "accept" else {"held"}
     written = (replace(check, value=_finite(check.value), low=_finite(check.low)) for check in checks)
     return Verdict(all(check.outcome in accepted for check in checks), tuple(written))
+
+
+def _scored_as(candidate: Examples, other: Examples) -> Examples:
+    """With the metrics of the user's own that the candidate is judged by, which it may be older than."""
+    return replace(other, task=replace(other.task, metrics=candidate.task.metrics))
 
 
 def primary(candidate: Examples, settings: Promotion) -> str:
@@ -124,7 +131,7 @@ def _decisive(
         reason = f"{_signed(gained)}, and surely above {_signed(low)}" if held else _not_better(gained, low)
         outcome: Outcome = "held" if held else "broken"
         return Check(f"{score} is better than the champion's", outcome, gained, low, 0.0, level, rows, reason)
-    best = max([champion, *earlier], key=lambda found: gain(score, found.task.scores(found.predictions)[score]))
+    best = max([champion, *earlier], key=lambda found: gain(score, found.task.all_scores(found.predictions)[score]))
     side = "above" if less_is_better(score) else "below"
     rule = f"{score} is at most {settings.margin:g} {side} that of the best champion on these rows"
     return _not_worse(rule, Pair.of(candidate, best, n_resamples), score, settings.margin, level)
@@ -223,7 +230,7 @@ def _signed(value: float) -> str:
 
 
 def _check_names(candidate: Examples, settings: Promotion) -> None:
-    scores = candidate.task.score_names
+    scores = candidate.task.all_score_names
     asked = [("promotion.metric", primary(candidate, settings), (*scores, "loss"))]
     asked += [("promotion.floors", name, scores) for name in settings.floors]
     for name in settings.guarded:

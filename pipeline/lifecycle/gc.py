@@ -84,7 +84,7 @@ def plan(keep: Keep, params: Params, checkpoints: Sequence[Checkpoints]) -> Plan
         UserError: MLflow does not answer, or DVC cannot say what it would remove.
     """
     resumable = {found.run for found in checkpoints if found.run and not found.recorded}
-    wanted = Wanted(keep.best, f"validation/{params.train.metric_for_best_model}", _models(), resumable)
+    wanted = Wanted(keep.best, f"validation/{params.train.best_score}", _models(), resumable)
     runs = old_runs.survey(params.tracking.experiment_name, wanted)
     known = {name: old for old in runs for name in (old.record.id, old.record.tags.get("reprise.journal"))}
     cache = dvc.cache(project.home())

@@ -6,6 +6,7 @@ import torch
 import transformers
 from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
+from pipeline import own
 from pipeline.errors import UserError
 from pipeline.model.config import load_config
 from pipeline.model.fit import adapt, check_fit
@@ -20,9 +21,27 @@ if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel
 
 
-def auto_class(task: Task) -> Any:
-    """The transformers class that gives a body the task's head."""
-    return getattr(transformers, task.head()[0])
+def model_class(task: Task) -> Any:
+    """The transformers class that gives a body the task's head: an Auto class, or the user's own.
+
+    Raises:
+        UserError: the user's own cannot be imported, or is none of transformers' models.
+    """
+    if task.model_class is None:
+        return getattr(transformers, task.head()[0])
+    found = own.member(task.model_class, "params.yaml: model.class")
+    if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
+        raise UserError(f"params.yaml: model.class: {task.model_class} is no subclass of transformers.PreTrainedModel.")
+    return found
+
+
+def fresh(task: Task, config: PreTrainedConfig, **options: Any) -> "PreTrainedModel":
+    """A model with weights that are drawn from torch's generator."""
+    kind = model_class(task)
+    # What an Auto class offers to everybody, each model class has under a name of its own.
+    make = kind.from_config if task.model_class is None else kind._from_config
+    model: PreTrainedModel = make(config, **options)
+    return model
 
 
 def build(
@@ -44,13 +63,13 @@ def build(
     model: PreTrainedModel
     drawn: set[str] = set()
     if params.model.model_name_or_path is None:
-        model = auto_class(task).from_config(config)
+        model = fresh(task, config)
     elif quantized:
         with torch.device("meta"):
-            empty = auto_class(task).from_config(config, dtype=torch.float32)
-        model, drawn = from_weights(auto_class(task), params, config, quantization_config=quantization(empty, params))
+            empty = fresh(task, config, dtype=torch.float32)
+        model, drawn = from_weights(model_class(task), params, config, quantization_config=quantization(empty, params))
     else:
-        model, drawn = from_weights(auto_class(task), params, config)
+        model, drawn = from_weights(model_class(task), params, config)
     choose(model, params.model, drawn)
     return model
 
@@ -66,7 +85,7 @@ def skeleton(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> "P
     """
     config = _config(params, task, encoder)
     with torch.device("meta"):
-        model: PreTrainedModel = auto_class(task).from_config(config, dtype=torch.float32)
+        model = fresh(task, config, dtype=torch.float32)
         choose(model, params.model)
     return model
 

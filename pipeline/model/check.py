@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig
 
 from pipeline import project
 from pipeline.errors import UserError
-from pipeline.model.build import auto_class, check_recomputing
+from pipeline.model.build import check_recomputing, fresh, model_class
 from pipeline.model.config import load_config, positions
 from pipeline.model.fit import adapt, check_fit, check_head, check_length
 from pipeline.model.four_bits import check_four_bits
@@ -49,20 +49,26 @@ def check(params: Params, task: type[Task]) -> list[str]:
             f"params.yaml: evaluate.max_new_tokens is {params.evaluate.max_new_tokens:,}, but the {config.model_type} "
             f"model has {limit:,} positions for a text and what comes before it. Lower it."
         )
-    empty = _build_empty(config, task)
+    empty = _build_empty(config, task(labels=("a", "b"), model_class=params.model.class_))
     check_recomputing(empty, params.hardware)
     choose(empty, params.model)
     check_four_bits(params)
     return _warnings(params)
 
 
-def _build_empty(config: PreTrainedConfig, task: type[Task]) -> "PreTrainedModel":
+def _build_empty(config: PreTrainedConfig, task: Task) -> "PreTrainedModel":
     """Build the model without memory: what its configuration makes impossible shows here."""
-    auto = auto_class(task(labels=("a", "b")))
-    check_head(config, auto.__name__)
+    kind = model_class(task)
+    if task.model_class is None:
+        check_head(config, kind.__name__)
+    elif not isinstance(config, kind.config_class):
+        raise UserError(
+            f"params.yaml: model.class: {task.model_class} is made from a {kind.config_class.__name__}, and this model "
+            f"has a {type(config).__name__}."
+        )
     try:
         with torch.device("meta"):
-            model: PreTrainedModel = auto.from_config(config)
+            model = fresh(task, config)
     except Exception as error:  # the user's values reach into every line of the model's code
         raise UserError(f"params.yaml: this {config.model_type} model cannot be built: {reason(error)}") from error
     return model

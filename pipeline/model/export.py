@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from transformers import PreTrainedTokenizerBase
 
 from pipeline import json_file, project
-from pipeline.model.build import auto_class, own_generation
+from pipeline.model.build import model_class, own_generation
 from pipeline.model.lora import is_adapted, merge, save_adapter
 from pipeline.params import Params
 from pipeline.tasks.base import Task
@@ -45,5 +45,5 @@ def export(
 
 def load(folder: Path, task: Task) -> "PreTrainedModel":
     """The exported model with its head, for evaluation."""
-    model: PreTrainedModel = auto_class(task).from_pretrained(folder)
+    model: PreTrainedModel = model_class(task).from_pretrained(folder)
     return model

@@ -4,7 +4,7 @@ import logging
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 import pipeline
+from pipeline import own
 from pipeline.params import Evaluate, Hardware
 from pipeline.serving.predictor import Predictor
 from pipeline.tasks.base import Answer
@@ -61,7 +62,9 @@ def write(
     # Written here, never taken from the data: a registry shows it to everybody.
     example = pd.DataFrame([dict(zip(predictor.card.columns, _SYNTHETIC, strict=False))])
     answer = predictor.answer(pa.Table.from_pandas(example, preserve_index=False))[0]
-    _save(model, folder, example, answer, facts, served.settings_of(evaluate or Evaluate()))
+    names = [predictor.card.task, *filter(None, [predictor.task.model_class])]
+    code = [Path(pipeline.__file__).parent, *own.packages(names)]
+    _save(model, folder, code, example, answer, facts, served.settings_of(evaluate or Evaluate()))
     if readme is not None:
         (folder / README).write_text(readme, encoding="utf-8", newline="\n")
     _forget_this_machine(folder)
@@ -70,6 +73,7 @@ def write(
 def _save(
     model: Path,
     folder: Path,
+    code: Sequence[Path],
     example: pd.DataFrame,
     answer: Answer,
     facts: Mapping[str, Any],
@@ -84,7 +88,7 @@ def _save(
             path=folder,
             python_model=served.__file__,
             artifacts={served.MODEL: str(model)},
-            code_paths=[str(Path(pipeline.__file__).parent)],
+            code_paths=[str(path) for path in code],
             signature=signature(list(example.columns), answer),
             input_example=example,
             pip_requirements=requirements(),

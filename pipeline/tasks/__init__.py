@@ -3,10 +3,14 @@
 A dotted name is a task of the user's own: `mypackage.tasks.intent`, in a package beside `pipeline`.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from pipeline.errors import UserError, did_you_mean, first_line
+from pipeline import own, project
+from pipeline.errors import UserError, did_you_mean
+from pipeline.params import Params
 from pipeline.tasks.base import Task
 
 
@@ -33,13 +37,21 @@ def find(name: str, named_by: str = "params.yaml: task") -> type[Task]:
         raise UserError(
             f"{named_by}: there is no task '{name}'; there are {', '.join(names())}.{did_you_mean(name, names())}"
         )
-    try:
-        own = getattr(import_module(name), "TASK", None)
-    except ImportError as error:
-        raise UserError(
-            f"{named_by}: '{name}' cannot be imported: {first_line(error)}\n"
-            "Its package must lie beside params.yaml, or be installed."
-        ) from error
-    if not (isinstance(own, type) and issubclass(own, Task)):
+    found = getattr(own.module(name, named_by), "TASK", None)
+    if not (isinstance(found, type) and issubclass(found, Task)):
         raise UserError(f"{named_by}: '{name}' names no task: set TASK in it to a subclass of Task.")
-    return own
+    return found
+
+
+def load(params: Params, metrics: Sequence[str] = ()) -> Task:
+    """The task as prepare has left it, with the model class and metrics of the user's own.
+
+    Args:
+        metrics: dotted names of functions that give more scores.
+
+    Raises:
+        UserError: the task or a metric cannot be imported, or a metric has the name of another score.
+    """
+    task = replace(find(params.task).load(project.PREPARED), metrics=tuple(metrics), model_class=params.model.class_)
+    own.check_metrics(task.metrics, (*task.score_names, "loss"))
+    return task

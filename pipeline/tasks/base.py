@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from pipeline import own
 from pipeline.data import splits
 from pipeline.data.audit import decontaminate
 from pipeline.data.rows import Wanted, require_columns, source_of, with_source
@@ -73,6 +74,7 @@ class Collation:
         config: the model's; its padding id is the one that the model knows.
         seed: together with `epoch` and an example's index, what random choices hang on.
         train: how it is trained; the defaults where examples are not trained on, so that scores stay comparable.
+        training: whether they are trained on.
     """
 
     config: "PreTrainedConfig"
@@ -80,6 +82,7 @@ class Collation:
     seed: int = 0
     epoch: int = 0
     train: Train = field(default_factory=Train)
+    training: bool = False
 
     @property
     def pad_token_id(self) -> int:
@@ -131,6 +134,8 @@ class Task(ABC):
         needs_reference: whether it compares with what the model said before it was trained: `reference_columns`.
         labels: the names of the labels; a label's id is its place. Empty where a task has none.
         inputs: the columns of prepared rows that the model reads, and whoever asks it must give.
+        metrics: dotted names of functions of the user's own, each of which makes one more score of `Predictions`.
+        model_class: the dotted name of a transformers class of the user's own; None: that of `head`.
     """
 
     layouts: ClassVar[tuple[Layout, ...]]
@@ -145,6 +150,8 @@ class Task(ABC):
     needs_reference: ClassVar[bool] = False
     labels: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("text",)
+    metrics: tuple[str, ...] = field(default=(), kw_only=True)
+    model_class: str | None = field(default=None, kw_only=True)
 
     # Rows (prepare)
 
@@ -254,7 +261,10 @@ class Task(ABC):
     @classmethod
     def of_state(cls, state: Mapping[str, Any]) -> "Task":
         """The task with these fields, as `state` gives them."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in state.items()})
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in state.items()
+        }
+        return cls(**values)
 
     def save(self, folder: Path) -> None:
         """Keep the fields beside the prepared rows."""
@@ -383,6 +393,19 @@ class Task(ABC):
 
         Of predictions without texts, those of `generated_scores` are left out.
         """
+
+    def all_scores(self, predictions: Predictions) -> dict[str, float]:
+        """The scores, and those of `metrics`.
+
+        Raises:
+            UserError: a metric of the user's own fails.
+        """
+        return self.scores(predictions) | own.scores(self.metrics, predictions)
+
+    @property
+    def all_score_names(self) -> tuple[str, ...]:
+        """The names of `all_scores`, but for `loss`."""
+        return (*self.score_names, *own.score_names(self.metrics))
 
     def right(self, predictions: Predictions) -> np.ndarray | None:
         """Which rows are right, (rows,) bool; None where a row is not just right or wrong."""

@@ -215,7 +215,7 @@ class Course:
         if last or state.best_step == state.step or state.step % self.params.hardware.save_steps == 0:
             self._save()
         if self.stops_early():
-            progress.say(f"train: no better {settings.metric_for_best_model} for {state.waited} evaluations: done")
+            progress.say(f"train: no better {settings.best_score} for {state.waited} evaluations: done")
 
     def _evaluate(self) -> None:
         """Score the validation rows, and note whether they are the best scores so far."""
@@ -231,11 +231,11 @@ class Course:
             "validate",
             parallel.stop_if_asked,
         )
-        scores = self.task.scores(predictions)
+        scores = self.task.all_scores(predictions)
         self.log(state.step, {f"validation/{name}": value for name, value in scores.items()})
         state.validation_curve.append({"step": state.step, **scores})
-        score = scores[settings.metric_for_best_model]
-        score = gain(settings.metric_for_best_model, score)
+        score = scores[settings.best_score]
+        score = gain(settings.best_score, score)
         score = score if math.isfinite(score) else -math.inf
         if state.best_step is None or score > state.best_score:
             state.best_step, state.best_score, state.waited = state.step, score, 0

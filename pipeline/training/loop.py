@@ -64,7 +64,7 @@ def steps(
     for step in range(done, total):
         indices = plan.indices(step)
         parts = parallel.cut(store.lengths, indices, micro_batch_tokens)
-        drawn = replace(collation, epoch=plan.epoch(step), train=train)
+        drawn = replace(collation, epoch=plan.epoch(step), train=train, training=True)
         loss = loss_of(parallel, task, store, train, drawn, step, indices, parts)
         mean_loss = parallel.backward(parts, loss, scaler)
 

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from pipeline import json_file, project
+from pipeline import json_file, project, tasks
 from pipeline.errors import UserError
 from pipeline.evaluation import reference
 from pipeline.model.build import build, check_recomputing
 from pipeline.model.export import export
 from pipeline.model.origin import check_noted
 from pipeline.params import Params
-from pipeline.tasks import find
 from pipeline.tasks.base import Collation, Task
 from pipeline.training.arrange import arrange, place
 from pipeline.training.checkpoint import Checkpoints
@@ -42,7 +41,8 @@ def train(
         Preempted: some rank was asked to stop.
     """
     check_noted(params)
-    task = find(params.task).load(project.PREPARED)
+    own = params.train.own_metric
+    task = tasks.load(params, [own] if own else [])
     task.check_train(params.train)
     tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
     torch.manual_seed(params.train.seed)
@@ -114,7 +114,7 @@ def _write_results(state: State, params: Params) -> None:
     result: dict[str, Any] = {
         "steps": state.step,
         "best_step": state.best_step,
-        "metric_for_best_model": params.train.metric_for_best_model,
+        "metric_for_best_model": params.train.best_score,
         "train": {"loss": state.train_curve[-1]["loss"]},
         "validation": {name: value for name, value in best.items() if name != "step"},
     }

@@ -1,6 +1,7 @@
 """A tiny project for every task: rows as a source has them, and params. The contract tests know no more of a task."""
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+import yaml
 
 from pipeline import params_file, project
 from pipeline.params import Data, Evaluate, Hardware, Model, Params, Tokenizer, Train
@@ -26,6 +28,7 @@ TINY_BART = {
     "max_position_embeddings": 64,
 }
 HARDWARE = Hardware(save_steps=5, micro_batch_tokens=64, use_cpu=True, num_threads=1)
+OWN = "own_package"
 SPLITS = {"train": 120, "validation": 30, "test": 30}
 
 
@@ -52,6 +55,7 @@ class Case:
         params: sections that differ from a tiny BERT on short texts.
         their_loss: the loss that the Hugging Face model computes on a batch; None if it has none of this kind.
         what: tells cases of one task apart.
+        stages: those that use a package of the user's own, tests/own_package.
     """
 
     task: str
@@ -59,6 +63,7 @@ class Case:
     params: Mapping[str, Any] = field(default_factory=dict)
     their_loss: Callable[[Any, Batch], torch.Tensor] | None = loss_with_labels
     what: str = ""
+    stages: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.task} {self.what}".strip()
@@ -234,6 +239,13 @@ def loss_with_positions(model: Any, batch: Batch) -> torch.Tensor:
     return loss
 
 
+def cased(rows: int, seed: int) -> dict[str, list[Any]]:
+    """Texts in which the words of one list are capitalized, and those of another in capitals."""
+    written = {word: (str.capitalize, str.upper)[place](word) for place in range(2) for word in WORDS[place]}
+    texts, _ = texts_and_labels(rows, seed, labels=3)
+    return {"text": [" ".join(written.get(word, word) for word in text.split()) for text in texts]}
+
+
 CASES = [
     Case("text-classification", classified),
     Case("causal-lm", texts, {"model": Model(config=TINY_LLAMA)}, their_loss=shifted_loss),
@@ -326,8 +338,41 @@ CASES = [
         their_loss=loss_with_positions,
         what="in windows",
     ),
+    Case(
+        "own_package.truecasing",
+        cased,
+        {"evaluate": Evaluate(metrics=["own_package.metrics.row_accuracy"])},
+        stages=("check", "prepare", "tokenize", "train", "evaluate"),
+    ),
+    Case(
+        "own_package.focal",
+        classified,
+        {
+            "model": Model(config=TINY_BERT, **{"class": "own_package.models.MeanPooled"}),
+            "evaluate": Evaluate(metrics=["own_package.metrics.cost_error"]),
+            "train": Train(
+                num_train_epochs=2,
+                global_batch_size=16,
+                logging_steps=4,
+                label_smoothing_factor=0.0,
+                metric_for_best_model="own_package.metrics.cost_error",
+            ),
+        },
+        their_loss=None,
+        what="with a metric and a model of the user's own",
+        stages=("check", "prepare", "tokenize", "train", "evaluate"),
+    ),
 ]
-assert {case.task for case in CASES} == set(names()), "every task has a case, and every case a task"
+OF_THE_PROJECT = {case.task for case in CASES if not case.stages}
+assert set(names()) == OF_THE_PROJECT, "every task has a case, and every case a task"
+
+
+def depending_on(package: str, pipeline: str, stages: Collection[str]) -> str:
+    """The text of a dvc.yaml in which these stages depend on a package."""
+    values = yaml.safe_load(pipeline)
+    for stage in stages:
+        values["stages"][stage]["deps"].append(package)
+    return yaml.safe_dump(values, sort_keys=False)
 
 
 def make(case: Case, folder: Path) -> None:
@@ -337,7 +382,11 @@ def make(case: Case, folder: Path) -> None:
     from stages.tokenize import tokenize
 
     params = case.whole_params()
-    (folder / "dvc.yaml").write_text((REPOSITORY / "dvc.yaml").read_text())
+    pipeline = (REPOSITORY / "dvc.yaml").read_text()
+    if case.stages:
+        shutil.copytree(REPOSITORY / "tests" / OWN, folder / OWN)
+        pipeline = depending_on(OWN, pipeline, case.stages)
+    (folder / "dvc.yaml").write_text(pipeline)
     (folder / "params.yaml").write_text(params_file.render(params))
     project.RAW.mkdir(parents=True)
     for split, table in case.tables().items():

@@ -7,11 +7,10 @@ import torch
 from safetensors.numpy import save_file
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline import project
+from pipeline import project, tasks
 from pipeline.evaluation.reference import ask
 from pipeline.model.build import build
 from pipeline.params import Params
-from pipeline.tasks import find
 from pipeline.tasks.base import Collation, Task
 from pipeline.world import World
 from tests.tasks.cases import CASES, Case, make
@@ -35,7 +34,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def _keep_reference(case: Case) -> None:
     """What another model says of all examples, for a task that compares with it."""
-    params, task = case.whole_params(), find(case.task).load(project.PREPARED)
+    params, task = case.whole_params(), tasks.load(case.whole_params())
     encoder = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
     said = {}
     if task.needs_reference:
@@ -58,8 +57,8 @@ def params(case: Case) -> Params:
 
 
 @pytest.fixture
-def task(case: Case) -> Task:
-    return find(case.task).load(project.PREPARED)
+def task(case: Case, params: Params) -> Task:
+    return tasks.load(params, params.evaluate.metrics)
 
 
 @pytest.fixture

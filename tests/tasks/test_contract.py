@@ -123,7 +123,9 @@ def test_predictions_give_every_score(task: Task, predictions: Predictions) -> N
     assert all(len(values) == len(rows()) for values in predictions.values())
     scores = task.scores(predictions)
     assert tuple(scores) == (*task.score_names, "loss")
-    assert all(np.isfinite(value) for value in scores.values())
+    every = task.all_scores(predictions)
+    assert set(every) == {*task.all_score_names, "loss"}
+    assert all(np.isfinite(value) for value in every.values())
     some = task.scores({name: values[:5] for name, values in predictions.items()})
     assert tuple(some) == tuple(scores), "any rows can be scored on their own"
     right = task.right(predictions)
