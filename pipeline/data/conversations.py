@@ -56,6 +56,15 @@ def parsed(text: str) -> list[Message]:
         return [{"role": USER, "content": text}]
 
 
+def asked(value: Any) -> list[Message]:
+    """What somebody asks, messages or a text that a user says, as a conversation.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return _turn([value], USER)
+
+
 def _conversation(values: Sequence[Any]) -> list[Message]:
     if len(values) == 1:
         turns = _messages(_from_json(values[0]))

@@ -32,8 +32,8 @@ def export(
         merge(model)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = True  # of no use in training; whoever generates with the model wants it
-        if model.generation_config is not None:
-            model.generation_config.use_cache = True
+        if (generation := getattr(model, "generation_config", None)) is not None:
+            generation.use_cache = True
     model.save_pretrained(unfinished)
     encoder.save_pretrained(unfinished)
     card = {"task": params.task, "state": task.state(), "tokenizer": params.tokenizer.model_dump(mode="json")}

@@ -1,5 +1,6 @@
-"""An exported model that answers texts, whatever its task."""
+"""An exported model that answers what is asked, whatever its task."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipeline.evaluation.predict import predict
 from pipeline.model import export
 from pipeline.params import Evaluate, Hardware
 from pipeline.serving import card
+from pipeline.serving.questions import Row
 from pipeline.tasks.base import Answer, Collation, Predictions, Task
 from pipeline.world import World
 
@@ -63,6 +65,18 @@ class Predictor:
             ) from error
         return cls(found, task, model, tokenizer, world, hardware.forward_tokens, evaluate or Evaluate())
 
+    def ask(self, rows: Sequence[Row]) -> list[Answer]:
+        """Answers to rows of `questions.settled` values, in their order; a column may hold texts and lists of words."""
+        alike: dict[tuple[type, ...], list[int]] = defaultdict(list)
+        for place, row in enumerate(rows):
+            alike[tuple(map(type, row.values()))].append(place)
+        answers: list[Answer] = [{}] * len(rows)
+        for places in alike.values():
+            found = self.answer(pa.Table.from_pylist([rows[place] for place in places]))
+            for place, answer in zip(places, found, strict=True):
+                answers[place] = answer
+        return answers
+
     def answer(self, rows: pa.Table) -> list[Answer]:
         """Answers to rows with the columns of `card.columns`, in their order.
 
@@ -94,7 +108,7 @@ class Predictor:
         """
         if not set(self.card.columns) <= set(rows.column_names):
             raise UserError(f"The model reads {', '.join(self.card.columns)}, which is not what the rows have.")
-        if tuple(labels) == self.task.labels:
+        if tuple(labels) == self.task.labels or "label" not in rows.column_names:
             return self.task, self._predicted(rows, "score again")
         named = [_named(label, labels) for label in rows["label"].to_pylist()]
         known, unknown = _known(named, self.task.labels)

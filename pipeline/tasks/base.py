@@ -8,6 +8,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pipeline.data.store import Store
 
 _STATE = "task.json"
+_ASKED = ("A short text that somebody might ask about.", "And the text that belongs to it.")
 
 GENERATED = "generated"
 """The column of rows that holds what the model wrote to each; null where it was not asked to."""
@@ -404,6 +406,14 @@ class Task(ABC):
         return predictions
 
     # Answers (predict, serve)
+
+    def example(self) -> dict[str, Any]:
+        """A row that somebody might ask, written here and not taken from the data: it shows what each column takes.
+
+        That is a text; a list of words, or a text that has them; or messages, or a text that a user says. A text that
+        is empty here may be so elsewhere.
+        """
+        return dict(zip(self.inputs, chain(_ASKED, repeat(_ASKED[0])), strict=False))
 
     @classmethod
     def unanswered(cls, rows: pa.Table) -> pa.Table:

@@ -187,6 +187,10 @@ class MultipleChoice(Task):
             )
         ]
 
+    def example(self) -> dict[str, Any]:
+        endings = {name: f"They end it in way {place}." for place, name in enumerate(self.inputs[2:], 1)}
+        return {_CONTEXT: "Two people begin something.", _START: "", **endings}
+
     @classmethod
     def unanswered(cls, rows: pa.Table) -> pa.Table:
         return rows.append_column("label", pa.array(np.zeros(len(rows), np.int32)))

@@ -228,6 +228,9 @@ class QuestionAnswering(Task):
             ),
         ]
 
+    def example(self) -> dict[str, Any]:
+        return {"question": "Where was Ada Lovelace born?", "context": "Ada Lovelace was born in London."}
+
     @classmethod
     def unanswered(cls, rows: pa.Table) -> pa.Table:
         return rows.append_column("answers", pa.array([NO_ANSWERS] * len(rows), ANSWERS))

@@ -275,6 +275,9 @@ class TokenClassification(Task):
             ),
         ]
 
+    def example(self) -> dict[str, Any]:
+        return {"tokens": ["Ada", "Lovelace", "was", "born", "in", "London", "."]}
+
     @classmethod
     def unanswered(cls, rows: pa.Table) -> pa.Table:
         words = [asked(given)[1] for given in rows["tokens"].to_pylist()]
