@@ -20,6 +20,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from pipeline.scores import is_share
+
 OUTSIDE_THE_EXPERIMENT = ("hardware", "tracking", "promotion")
 
 # YAML 1.1 reads 1e-4 (no dot) as a string, YAML 1.2, which DVC writes, as a number. Both are meant as one.
@@ -414,9 +416,11 @@ class Promotion(Section):
         "better", description="than the champion by more than noise; or not worse by more than the margin"
     )
     margin: Number = Field(
-        0.01, gt=0, lt=1, description="of non-inferior; below the best champion that was on these test rows"
+        0.01, gt=0, description="of non-inferior; how far behind the best champion that was on these test rows"
     )
-    floors: dict[str, Number] = Field({}, description="score: the lowest that it may be, such as {accuracy: 0.8}")
+    floors: dict[str, Number] = Field(
+        {}, description="score: the worst that it may be, such as {accuracy: 0.8} or {perplexity: 30}"
+    )
     guarded: dict[str, Number] = Field(
         {},
         description="score, or score on slice: how much it may fall, such as {mcc: 0.02, accuracy on length: 0.05}",
@@ -430,18 +434,18 @@ class Promotion(Section):
     @classmethod
     def _can_be_reached(cls, floors: dict[str, float]) -> dict[str, float]:
         for name, floor in floors.items():
-            if floor > 1:
-                raise ValueError(f"the floor of '{name}' is {floor:g}, and no score is above 1: 80% is 0.8")
+            if floor > 1 and is_share(name):
+                raise ValueError(f"the floor of '{name}' is {floor:g}, and it is never above 1: 80% is 0.8")
         return floors
 
     @field_validator("guarded")
     @classmethod
     def _may_fall(cls, margins: dict[str, float]) -> dict[str, float]:
         for name, margin in margins.items():
-            if not 0 < margin < 1:
-                raise ValueError(
-                    f"the margin of '{name}' must be above 0 and below 1: no rows can show a fall of nothing"
-                )
+            if margin <= 0:
+                raise ValueError(f"the margin of '{name}' must be above 0: no rows can show a fall of nothing")
+            if margin >= 1 and is_share(name.partition(" on ")[0]):
+                raise ValueError(f"the margin of '{name}' must be below 1: it cannot fall by more")
         return margins
 
 

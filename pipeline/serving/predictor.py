@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -91,7 +91,7 @@ class Predictor:
         asked = rows.select(self.card.columns).add_column(0, "id", ids)
         if self.task.generates != "none":
             return self.task.answers({}, self._written(asked, "answer"))
-        return self.task.answers(self._predicted(self.task.unanswered(asked), "answer"), asked)
+        return self.task.answers(self._predicted(self.task.unanswered(asked), "answer", _Asked), asked)
 
     def judged(self, rows: pa.Table, labels: Sequence[str]) -> tuple[Task, Predictions]:
         """What the model says to prepared rows, which may have labels that it never heard of.
@@ -118,16 +118,24 @@ class Predictor:
         task = replace(self.task, labels=tuple(dict.fromkeys([*self.task.labels, *labels])))
         return task, task.from_columns(pa.table(columns))
 
-    def _predicted(self, rows: pa.Table, title: str) -> Predictions:
+    def _predicted(self, rows: pa.Table, title: str, store: type[Store] = Store) -> Predictions:
         encoded = self.task.encode(rows, self._tokenizer, self.task.settled(self.card.tokenizer), False)
         collation, tokens = Collation(self._model.config, self._tokenizer), self._micro_batch_tokens
-        found = predict(self._model, self.task, Store(encoded), rows, collation, self._world, tokens, title)
+        found = predict(self._model, self.task, store(encoded), rows, collation, self._world, tokens, title)
         return self.task.with_texts(found, self._written(rows, title)) if self.task.generates == "all" else found
 
     def _written(self, rows: pa.Table, title: str) -> pa.Table:
         collation, tokens = Collation(self._model.config, self._tokenizer), self._micro_batch_tokens
         settings = self.task.settled(self.card.tokenizer), self._evaluate
         return generate(self._model, self.task, rows, collation, self._world, *settings, tokens, title)
+
+
+class _Asked(Store):
+    """Examples of somebody who asks: what is drawn for one hangs on its place in its row, not on what else is asked."""
+
+    def examples(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        first = np.searchsorted(self.rows, self.rows[indices])
+        return super().examples(indices) | {"index": np.asarray(indices) - first}
 
 
 def _named(label: int | list[int], labels: Sequence[str]) -> str | list[str]:

@@ -127,13 +127,13 @@ def alike(there: Any, value: Any) -> bool:
 def test_columns_of_other_names_are_taken_in_their_order(
     exported: tuple[Case, Path], predictor: Predictor, asked: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    names = [f"their {name}" for name in predictor.card.columns]
+    names = [f"{name}s" for name in predictor.card.columns]
     rows = [dict(zip(names, row.values(), strict=True)) for row in asked[:1]]
     source = written(tmp_path / "in.jsonl", rows)
     batch.predict(predictor, exported[1], source, tmp_path / "out.jsonl", columns=names)
     (found,), (answer,) = read(tmp_path / "out.jsonl"), predictor.ask(asked[:1])
     assert all(alike(found[name], value) for name, value in answer.items())
-    with pytest.raises(UserError, match=r"there is no column .* Did you mean 'their"):
+    with pytest.raises(UserError, match=rf"there is no column .* Did you mean '{next(iter(predictor.card.columns))}s'"):
         batch.predict(predictor, exported[1], source, tmp_path / "out.jsonl")
 
 
@@ -161,7 +161,7 @@ def marked(case: Case) -> Any:
     return pytest.param(case, id=str(case), marks=[] if case is LISTS[0] else [pytest.mark.wide])
 
 
-@pytest.mark.parametrize("exported", map(marked, FIRST), indirect=True)
+@pytest.mark.parametrize("exported", [marked(case) for case in FIRST], indirect=True)
 def test_a_registered_version_answers_as_the_model_does(
     exported: tuple[Case, Path], predictor: Predictor, asked: list[dict[str, Any]], tmp_path: Path
 ) -> None:
