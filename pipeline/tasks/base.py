@@ -122,6 +122,7 @@ class Task(ABC):
     Attributes:
         layouts: the columns where the params name none, the first that a source has.
         score_names: the scores, the first being the one that a headline names; `loss` comes on top.
+        pipeline_tag: what the Hugging Face hub calls the task; None where it has no such task.
         share_of_rows: the score that is the share of the rows that `right` names; None if there is none.
         over_length: what may become of examples longer than `tokenizer.max_seq_length`; the first is the task's own.
         generates: the rows of an evaluation to which the model writes texts: none, a few for the report, or all, since
@@ -136,6 +137,7 @@ class Task(ABC):
 
     layouts: ClassVar[tuple[Layout, ...]]
     score_names: ClassVar[tuple[str, ...]]
+    pipeline_tag: ClassVar[str | None] = None
     share_of_rows: ClassVar[str | None] = None
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise")
     generates: ClassVar[Literal["none", "few", "all"]] = "none"

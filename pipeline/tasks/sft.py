@@ -40,6 +40,7 @@ class SFT(Task):
         Layout(("conversations",)),
     )
     score_names: ClassVar[tuple[str, ...]] = ("perplexity", "bits_per_byte")
+    pipeline_tag: ClassVar[str | None] = "text-generation"
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
     is_packed: ClassVar[bool] = True
     takes_turns: ClassVar[bool] = True

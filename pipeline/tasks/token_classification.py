@@ -61,6 +61,7 @@ class TokenClassification(Task):
 
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("tokens",), "ner_tags"),)
     score_names: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy")
+    pipeline_tag: ClassVar[str | None] = "token-classification"
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
     inputs: tuple[str, ...] = ("tokens",)
 
