@@ -18,9 +18,9 @@ import pyarrow as pa
 from pipeline import digest, json_file
 from pipeline.errors import UserError, did_you_mean
 from pipeline.progress import bar
-from pipeline.serving import questions, tables
+from pipeline.serving import asking, tables
+from pipeline.serving.asking import Row
 from pipeline.serving.predictor import Predictor
-from pipeline.serving.questions import Row
 
 CHUNK = 4096
 """Rows that are in memory at once."""
@@ -88,7 +88,7 @@ def predict(
     work = Work(digest.of_file(source), digest.of_folder(model), tuple(name for name, _ in asked.values()), chunk)
     folder = output.with_name(f"{output.name}.parts")
     done = _resume(folder, work)
-    (example,) = predictor.ask([questions.of_example(predictor.task.example())])
+    (example,) = predictor.ask([asking.of_example(predictor.task.example())])
     called = {name: f"{_TAKEN}{name}" if name in there else name for name in example}
     kinds = [pa.field(called[name], _type(value)) for name, value in example.items()]
     types = pa.schema([*tables.schema(source, there), *kinds])
@@ -116,7 +116,7 @@ def _asked_columns(source: Path, example: Row, columns: Sequence[str]) -> Asked:
     there = tables.columns(source)
     for name, (ours, like) in zip(names, example.items(), strict=True):
         if name not in there:
-            which = questions.kind(like) if len(example) == 1 else ours
+            which = asking.kind(like) if len(example) == 1 else ours
             raise UserError(
                 f"{source}: there is no column '{name}'; there are {', '.join(there)}.{did_you_mean(name, there)}\n"
                 f"Say which column holds the {which}: --column NAME"
@@ -138,9 +138,9 @@ def _looked_through(source: Path, asked: Asked) -> tuple[int, int, list[str]]:
             if _is_blank(row, asked):
                 unanswered += 1
             for name, like in asked.values():
-                if not questions.is_blank(row.get(name), like):
+                if not asking.is_blank(row.get(name), like):
                     try:
-                        questions.settled(row.get(name), like)
+                        asking.settled(row.get(name), like)
                     except ValueError as error:
                         raise UserError(f"{source}, row {count}: the column '{name}' {error}.") from None
     if count == 0:
@@ -149,12 +149,12 @@ def _looked_through(source: Path, asked: Asked) -> tuple[int, int, list[str]]:
 
 
 def _is_blank(row: Row, asked: Asked) -> bool:
-    return any(questions.is_blank(row.get(name), like) for name, like in asked.values())
+    return any(asking.is_blank(row.get(name), like) for name, like in asked.values())
 
 
 def _settled(row: Row, asked: Asked) -> Row:
     """What a row asks, under the task's own names."""
-    return {ours: questions.settled(row.get(name), like) for ours, (name, like) in asked.items()}
+    return {ours: asking.settled(row.get(name), like) for ours, (name, like) in asked.items()}
 
 
 def _resume(folder: Path, work: Work) -> int:

@@ -24,7 +24,7 @@ with warnings.catch_warnings():
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import AnyType, Array, Object, Property
 
-    from pipeline.serving import questions, served
+    from pipeline.serving import asking, served
 
 README = "README.md"
 # What is imported to answer; a test loads a version where nothing else can be imported.
@@ -59,7 +59,7 @@ def write(
     predictor = Predictor.load(model, Hardware(use_cpu=True), evaluate)
     # Made up, never taken from the data: a registry shows it to everybody.
     example = predictor.task.example()
-    (answer,) = predictor.ask([questions.of_example(example)])
+    (answer,) = predictor.ask([asking.of_example(example)])
     _save(model, folder, example, answer, facts, served.settings_of(evaluate or Evaluate()))
     if readme is not None:
         (folder / README).write_text(readme, encoding="utf-8", newline="\n")

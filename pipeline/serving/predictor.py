@@ -19,7 +19,7 @@ from pipeline.evaluation.predict import predict
 from pipeline.model import export
 from pipeline.params import Evaluate, Hardware
 from pipeline.serving import card
-from pipeline.serving.questions import Row
+from pipeline.serving.asking import Row
 from pipeline.tasks.base import Answer, Collation, Predictions, Task
 from pipeline.world import World
 
@@ -66,7 +66,7 @@ class Predictor:
         return cls(found, task, model, tokenizer, world, hardware.forward_tokens, evaluate or Evaluate())
 
     def ask(self, rows: Sequence[Row]) -> list[Answer]:
-        """Answers to rows of `questions.settled` values, in their order; a column may hold texts and lists of words."""
+        """Answers to rows of `asking.settled` values, in their order; a column may hold texts and lists of words."""
         alike: dict[tuple[type, ...], list[int]] = defaultdict(list)
         for place, row in enumerate(rows):
             alike[tuple(map(type, row.values()))].append(place)

@@ -56,7 +56,7 @@ class Served(PythonModel):
 def _settled(table: pd.DataFrame, example: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a table as those of the task."""
     # Imported here, as is what it takes.
-    from pipeline.serving import questions
+    from pipeline.serving import asking
 
     found: list[dict[str, Any]] = [{} for _ in range(len(table))]
     if not found:
@@ -64,11 +64,11 @@ def _settled(table: pd.DataFrame, example: Mapping[str, Any]) -> list[dict[str, 
     for name, like in example.items():
         values = table[name].tolist() if name in table else [None] * len(table)
         for place, value in enumerate(map(_plain, values)):
-            if questions.is_blank(value, like):
+            if asking.is_blank(value, like):
                 what = "missing" if value is None else "empty"
-                raise UserError(f"Row {place}: its column '{name}' is {what}; it must be a {questions.kind(like)}.")
+                raise UserError(f"Row {place}: its column '{name}' is {what}; it must be a {asking.kind(like)}.")
             try:
-                found[place][name] = questions.settled(value, like)
+                found[place][name] = asking.settled(value, like)
             except ValueError as error:
                 raise UserError(f"Row {place}: its column '{name}' {error}.") from None
     return found

@@ -24,7 +24,7 @@ from pipeline.errors import UserError
 from pipeline.model.build import build
 from pipeline.model.export import export
 from pipeline.params import Evaluate
-from pipeline.serving import batch, package, questions
+from pipeline.serving import asking, batch, package
 from pipeline.serving.predictor import Predictor
 from pipeline.tasks import find
 from tests.tasks.cases import CASES, Case, make
@@ -68,9 +68,17 @@ def asked(exported: tuple[Case, Path], predictor: Predictor) -> list[dict[str, A
 def test_the_example_is_answered(predictor: Predictor) -> None:
     example = predictor.task.example()
     assert tuple(example) == predictor.card.columns
-    (answer,) = predictor.ask([questions.of_example(example)])
+    (answer,) = predictor.ask([asking.of_example(example)])
     assert answer
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer, "an answer is JSON"
+
+
+def test_prepared_rows_are_scored_again_as_a_champion_is(exported: tuple[Case, Path], predictor: Predictor) -> None:
+    prepared = pq.read_table(exported[1].parent / project.PREPARED / "test.parquet").slice(0, ROWS)
+    task, found = predictor.judged(prepared, predictor.task.labels)
+    scores = task.scores(found)
+    assert set(scores) == {*task.score_names, "loss"}
+    assert all(map(math.isfinite, scores.values()))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -169,7 +177,7 @@ def test_a_registered_version_answers_as_the_model_does(
     model = mlflow.pyfunc.load_model(str(tmp_path / "packed"))
     example = predictor.task.example()
     assert json.loads(model.input_example.to_json(orient="records")) == [example]
-    (answer,) = predictor.ask([questions.of_example(example)])
+    (answer,) = predictor.ask([asking.of_example(example)])
     (found,) = model.predict(model.input_example).to_dict("records")
     assert all(alike(found[name], value) for name, value in answer.items())
     assert [column.name for column in model.metadata.signature.outputs] == list(answer)
