@@ -442,10 +442,11 @@ class Promotion(Section):
     @classmethod
     def _may_fall(cls, margins: dict[str, float]) -> dict[str, float]:
         for name, margin in margins.items():
-            if margin <= 0:
-                raise ValueError(f"the margin of '{name}' must be above 0: no rows can show a fall of nothing")
-            if margin >= 1 and is_share(name.partition(" on ")[0]):
-                raise ValueError(f"the margin of '{name}' must be below 1: it cannot fall by more")
+            if margin <= 0 or (margin >= 1 and is_share(name.partition(" on ")[0])):
+                raise ValueError(
+                    f"the margin of '{name}' must be above 0, since no rows can show a fall of nothing, and below "
+                    "1 for a score that ends there"
+                )
         return margins
 
 

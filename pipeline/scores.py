@@ -1,7 +1,8 @@
 """What the name of a score says: whether less of it is better, and how people read it."""
 
 _LESS_IS_BETTER = ("loss", "perplexity", "error", "bits_per_byte", "mse", "mae")
-_SHARES = ("accuracy", "precision", "recall", "f1", "exact_match", "auroc", "mcc", "rouge", "pearson", "spearman")
+_SHARES = ("accuracy", "precision", "recall", "f1", "exact_match", "auroc", "mcc", "rouge")
+_CORRELATIONS = ("pearson", "spearman")
 
 
 def less_is_better(name: str) -> bool:
@@ -20,6 +21,11 @@ def gain(name: str, difference: float) -> float:
 def is_share(name: str) -> bool:
     """Whether the score ends at 1 and is read in percent."""
     return name.startswith(_SHARES) or name.endswith(_SHARES)
+
+
+def ends_at_one(name: str) -> bool:
+    """Whether a picture can show the score on one axis with others."""
+    return is_share(name) or name.endswith(_CORRELATIONS)
 
 
 def readable(name: str, value: float | None) -> str:

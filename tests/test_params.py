@@ -129,10 +129,6 @@ def test_params_cannot_be_changed_by_accident() -> None:
 def test_a_floor_that_no_score_can_reach_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"the floor of 'accuracy' is 80, and it is never above 1: 80% is 0.8"):
         Promotion(floors={"accuracy": 80})
-    assert Promotion(floors={"perplexity": 80}).floors == {"perplexity": 80}
-
-
-def test_no_share_can_fall_by_all_of_it() -> None:
-    with pytest.raises(ValidationError, match="the margin of 'mcc on length' must be below 1"):
-        Promotion(guarded={"mcc on length": 1})
-    assert Promotion(guarded={"perplexity": 2}).guarded == {"perplexity": 2}
+    assert Promotion(floors={"bleu": 25}, guarded={"bleu on length": 1.5})
+    with pytest.raises(ValidationError, match=r"the margin of 'f1 on length' must be above 0, .* and below 1"):
+        Promotion(guarded={"f1 on length": 1.5})

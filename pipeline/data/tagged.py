@@ -5,8 +5,10 @@ with `B-`; in IOB1, as the files of CoNLL-2003 have it, only one that follows an
 IOB1 a row of IOB2 means the same, so nobody has to say which of them a file has.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -78,3 +80,40 @@ def _lists(table: pa.Table, name: str, due: str) -> list[list[str]]:
         if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
             raise UserError(f"{where(table, row)}: the column '{name}' is {shown(value)}, where {due}.")
     return values
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """How often words have which tags.
+
+    Attributes:
+        of_words: by word and tag.
+        overall: by tag.
+        labels: how many tags there are.
+    """
+
+    of_words: Mapping[str, Counter[str]]
+    overall: Counter[str]
+    labels: int
+
+    @classmethod
+    def of(cls, words: Iterable[Sequence[str]], tags: Iterable[Sequence[str]], labels: int) -> Self:
+        """Those of all rows."""
+        counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for its_words, its_tags in zip(words, tags, strict=True):
+            for word, tag in zip(its_words, its_tags, strict=True):
+                counted[word][tag] += 1
+        return cls(dict(counted), sum(counted.values(), Counter()), labels)
+
+    def most_frequent(self, word: str) -> str:
+        """The most frequent tag of a word; `O` where it was never seen."""
+        tally = self.of_words.get(word, {OUTSIDE: 1})
+        return max(tally, key=lambda tag: (tally[tag], tag))
+
+    def share(self, word: str, tag: str) -> float:
+        """The share of a tag among those of the word, or of all words where it was never seen.
+
+        Each is counted once more than it was seen, so that none is impossible.
+        """
+        tally = self.of_words.get(word, self.overall)
+        return (tally[tag] + 1) / (tally.total() + self.labels)

@@ -30,7 +30,7 @@ from pipeline.evaluation.verdict import compared, strongest
 from pipeline.model.export import load
 from pipeline.params import Evaluate, Params, Train
 from pipeline.progress import bar
-from pipeline.scores import is_share
+from pipeline.scores import ends_at_one
 from pipeline.tasks import find
 from pipeline.tasks.base import Collation, Predictions, Task, rows_of
 from pipeline.views import Diagonal
@@ -200,7 +200,7 @@ def _minimised(task: Task, settings: Train) -> str:
 
 def _drawn_scores(metrics: Mapping[str, Any]) -> list[Drawing]:
     """Of the scores that are shares; others have no common axis."""
-    if not any(map(is_share, metrics["test"])):
+    if not any(map(ends_at_one, metrics["test"])):
         return []
     drawings = [figures.scores(metrics["test"], metrics["baselines"])]
     if (baseline := strongest(metrics)) is not None:
@@ -218,7 +218,7 @@ def _drawn_curves(best_step: int, minimised: str) -> list[Drawing]:
             if name != "step":
                 curves[split, name] = (steps, [float(point[name]) for point in points])
     drawings = [figures.loss_curve(curves, best_step, minimised)]
-    if any(is_share(name) for split, name in curves if split == "validation"):
+    if any(ends_at_one(name) for split, name in curves if split == "validation"):
         drawings.append(figures.score_curves(curves, best_step))
     return drawings
 

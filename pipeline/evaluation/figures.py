@@ -23,7 +23,7 @@ from pipeline.evaluation.look import (
     readable,
     style,
 )
-from pipeline.scores import is_share
+from pipeline.scores import ends_at_one
 
 Curves = Mapping[tuple[str, str], tuple[Sequence[int], Sequence[float]]]
 """(split, score) -> steps and values."""
@@ -50,7 +50,7 @@ def loss_curve(curves: Curves, best_step: int, minimised: str = "") -> Drawing:
 
 def score_curves(curves: Curves, best_step: int) -> Drawing:
     """The validation scores over the steps; the best step marked."""
-    shown = {score: curve for (split, score), curve in curves.items() if split == "validation" and is_share(score)}
+    shown = {score: curve for (split, score), curve in curves.items() if split == "validation" and ends_at_one(score)}
     colours = [SERIES[place % len(SERIES)] for place in range(len(shown))]
     return _over_steps("validation_scores", "Validation scores", shown, colours, best_step)
 
@@ -61,7 +61,7 @@ def scores(ours: Scores, baselines: Mapping[str, Scores]) -> Drawing:
     What lies far below the rest stands at the edge as a number, so that the intervals of the others can be seen.
     """
     parties = {MODEL: ours} | {name: baselines[name] for name in reversed(list(baselines))}
-    names = [name for name in ours if is_share(name)]
+    names = [name for name in ours if ends_at_one(name)]
     rows = [(name, party, found[name]) for name in names for party, found in parties.items() if name in found]
     with style():
         figure = canvas(NARROW, 68 + 24 * (len(rows) + len(names)), "Test scores")
@@ -90,7 +90,7 @@ def scores(ours: Scores, baselines: Mapping[str, Scores]) -> Drawing:
 
 def differences(found: Scores, baseline: str, model: str = MODEL) -> Drawing:
     """By how much the model beats one baseline, for every score, with the interval of the paired difference."""
-    names = [name for name in found if is_share(name)]
+    names = [name for name in found if ends_at_one(name)]
     with style():
         figure = canvas(NARROW, 110 + 34 * len(names), "Difference on the same rows")
         axes = axes_in(figure, 96, 60, 24, 34)

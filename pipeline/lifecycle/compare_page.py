@@ -8,7 +8,7 @@ from pipeline.evaluation import figures, page
 from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.verdict import p_value
 from pipeline.lifecycle.compare import Comparison
-from pipeline.scores import is_share, less_is_better
+from pipeline.scores import ends_at_one, less_is_better
 
 _TEMPLATE = Path(__file__).with_name("compare.html.j2")
 _MOST_FLIPPED = 50
@@ -33,8 +33,8 @@ def render(comparison: Comparison) -> str:
 
 
 def _figure(found: Mapping[str, Any], reference: str) -> Drawing | None:
-    """The differences of the scores that are shares; None if there is none, as others have no common axis."""
-    if not any(map(is_share, found["differences"])):
+    """The differences of the scores that end at 1; None if there is none, as others have no common axis."""
+    if not any(map(ends_at_one, found["differences"])):
         return None
     differences = {
         score: {name: difference[name] for name in ("difference", "low", "high")}

@@ -17,7 +17,7 @@ from pipeline.tasks.base import Task
 
 if TYPE_CHECKING:
     # Four seconds of imports, which only those that build a model shall wait for.
-    from transformers import PreTrainedModel
+    from transformers import GenerationConfig, PreTrainedModel
 
 
 def auto_class(task: Task) -> Any:
@@ -69,6 +69,17 @@ def skeleton(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> "P
         model: PreTrainedModel = auto_class(task).from_config(config, dtype=torch.float32)
         choose(model, params.model)
     return model
+
+
+def own_generation(params: Params) -> "GenerationConfig | None":
+    """How a pretrained model's files say that it writes texts, such as with which token one starts; None if nothing."""
+    if params.model.model_name_or_path is None:
+        return None
+    name = located(params.model.model_name_or_path, "model.model_name_or_path")
+    try:
+        return transformers.GenerationConfig.from_pretrained(name, revision=params.model.model_revision or "main")
+    except OSError:  # there is no such file
+        return None
 
 
 def from_weights(

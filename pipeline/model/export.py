@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from transformers import PreTrainedTokenizerBase
 
 from pipeline import json_file, project
-from pipeline.model.build import auto_class
+from pipeline.model.build import auto_class, own_generation
 from pipeline.model.lora import is_adapted, merge, save_adapter
 from pipeline.params import Params
 from pipeline.tasks.base import Task
@@ -30,10 +30,11 @@ def export(
     if is_adapted(model):
         save_adapter(model, params.model, unfinished / ADAPTER)
         merge(model)
-    if hasattr(model.config, "use_cache"):
-        model.config.use_cache = True  # of no use in training; whoever generates with the model wants it
-        if (generation := getattr(model, "generation_config", None)) is not None:
-            generation.use_cache = True
+    if task.generates != "none" and (own := own_generation(params)) is not None:
+        model.generation_config = own
+    if model.can_generate():
+        # Of no use in training; whoever generates with the model wants it.
+        model.config.use_cache = model.generation_config.use_cache = True
     model.save_pretrained(unfinished)
     encoder.save_pretrained(unfinished)
     card = {"task": params.task, "state": task.state(), "tokenizer": params.tokenizer.model_dump(mode="json")}

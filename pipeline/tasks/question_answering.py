@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import numpy as np
@@ -24,7 +24,7 @@ from pipeline.data.questions import (
 )
 from pipeline.data.rows import text_column
 from pipeline.errors import UserError
-from pipeline.metrics.answers import exact_match, f1, words
+from pipeline.metrics.answers import by_length, exact_match, f1, words
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded, padded_inputs
 from pipeline.views import Column, Table, View
@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 
 # Spans of a window that are ranked, and those of a row that are kept.
 _RANKED, _KEPT = 20, 5
-# Groups of answers by their words: the fewest.
-_LENGTHS = (("none", 0), ("1 word", 1), ("2 or 3 words", 2), ("4 to 7 words", 4), ("8 words or more", 8))
-_POSITIONS = ("start_positions", "end_positions", "null_positions", "lost_answers")
+_POSITIONS = ("start_positions", "end_positions", "null_positions")
 
 
 @final
@@ -103,25 +101,8 @@ class QuestionAnswering(Task):
         if settings.over_length in ("window", "truncate") or not training:
             check_room(texts, ids, tokenizer, settings)
         examples = encode(texts, ids, tokenizer, settings, training, truncation="only_second", with_offsets=True)
-        row_of = examples["row"].to_pylist() if "row" in examples.column_names else list(range(len(examples)))
-        # Of several right answers the first is learned, as transformers' run_qa does.
-        asked = [(spans_of(answers) or [NOWHERE])[0] for answers in rows["answers"].to_pylist()]
-        tokens, offsets = examples["input_ids"].to_pylist(), examples["offsets"].to_pylist()
-        found: dict[str, list[int]] = {name: [] for name in _POSITIONS}
-        for row, windows in groupby(range(len(row_of)), key=row_of.__getitem__):
-            placed = []
-            for window in windows:
-                null = tokens[window].index(tokenizer.cls_token_id) if tokenizer.cls_token_id in tokens[window] else 0
-                place = tokens_of(asked[row], np.array(offsets[window], np.int64).reshape(-1, 2))
-                placed.append((*(place or (null, null)), null, place is None))
-            starts, ends, nulls, missing = zip(*placed, strict=True)
-            lost = asked[row] != NOWHERE and all(missing)
-            for name, values in zip(
-                _POSITIONS, (starts, ends, nulls, [lost, *[False] * (len(placed) - 1)]), strict=True
-            ):
-                found[name] += map(int, values)
-        for name, positions in found.items():
-            examples = examples.append_column(name, pa.array(positions, pa.int32()))
+        for name, values in _targets(examples, rows, tokenizer.cls_token_id).items():
+            examples = examples.append_column(name, pa.array(values, pa.int32()))
         return examples
 
     def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
@@ -131,7 +112,7 @@ class QuestionAnswering(Task):
             "ends": padded([found[:, 1] for found in offsets], -1),
             "lengths": torch.from_numpy(examples["length"].astype(np.int64)),
         }
-        positions = {name: torch.from_numpy(examples[name].astype(np.int64)) for name in _POSITIONS[:3]}
+        positions = {name: torch.from_numpy(examples[name].astype(np.int64)) for name in _POSITIONS}
         return Batch(padded_inputs(examples, collation), {**targets, **positions})
 
     def head(self) -> tuple[str, dict[str, Any]]:
@@ -143,9 +124,7 @@ class QuestionAnswering(Task):
     def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
         first, last = outputs.start_logits.float(), outputs.end_logits.float()
         starts, ends, null = (batch.targets[name] for name in ("starts", "ends", "null_positions"))
-        length = (
-            ends[:, None, :] - starts[:, :, None]
-        )  # characters from the first token to the last, (batch, first, last)
+        length = ends[:, None, :] - starts[:, :, None]  # characters, (examples, first token, last token)
         allowed = (starts >= 0)[:, :, None] & (ends >= 0)[:, None, :] & (length <= self.longest_answer)
         allowed &= torch.ones_like(allowed).triu()
         scores = (first[:, :, None] + last[:, None, :]).masked_fill(~allowed, -torch.inf).flatten(1)
@@ -209,13 +188,14 @@ class QuestionAnswering(Task):
         ranked = [
             _in_words(row["context"], predictions, place) for row, place in zip(chosen, order.tolist(), strict=True)
         ]
+        shown = ("exact_match", "f1")
         return [
             Table(
                 "answer_lengths",
                 "Answers by length",
                 "Words of the first right answer. An exact match is all of them, F1 the share of words in common.",
                 [Column(title) for title in ("Right answer", "Questions", "Exact match", "F1")],
-                _by_length(rows, predictions),
+                by_length([row["text"] for row in rows["answers"].to_pylist()], *map(predictions.__getitem__, shown)),
             ),
             Table(
                 "best_answers",
@@ -242,6 +222,25 @@ class QuestionAnswering(Task):
             {"answer": context[max(start, 0) : max(end, 0)], "probability": likely, "start": start, "end": end}
             for context, start, end, likely in zip(rows["context"].to_pylist(), *columns, strict=True)
         ]
+
+
+def _targets(examples: pa.Table, rows: pa.Table, null_id: int | None) -> dict[str, list[int]]:
+    """By example: the first and the last token of the answer, what stands for none, and whether an answer was lost."""
+    # Of several right answers the first is learned, as transformers' run_qa does.
+    answers = [(spans_of(found) or [NOWHERE])[0] for found in rows["answers"].to_pylist()]
+    row_of = examples["row"].to_pylist() if "row" in examples.column_names else list(range(len(examples)))
+    tokens, offsets = examples["input_ids"].to_pylist(), examples["offsets"].to_pylist()
+    found: dict[str, list[int]] = {name: [] for name in (*_POSITIONS, "lost_answers")}
+    for row, windows in groupby(range(len(row_of)), key=row_of.__getitem__):
+        first, held = len(found["lost_answers"]), False
+        for window in windows:
+            null = tokens[window].index(null_id) if null_id in tokens[window] else 0
+            place = tokens_of(answers[row], np.array(offsets[window], np.int64).reshape(-1, 2))
+            held |= place is not None
+            for name, value in zip(found, (*(place or (null, null)), null, 0), strict=True):
+                found[name].append(value)
+        found["lost_answers"][first] = int(answers[row] != NOWHERE and not held)
+    return found
 
 
 def _losses(outputs: Any, batch: Batch, smoothing: float) -> torch.Tensor:
@@ -291,20 +290,6 @@ def _in_words(context: str, predictions: Predictions, row: int) -> str:
         for start, end, likely in zip(*columns, strict=True)
         if likely > 0
     )
-
-
-def _by_length(rows: pa.Table, predictions: Predictions) -> list[tuple[str | int | float, ...]]:
-    """Scores of the rows whose first right answer has as many words."""
-    sizes = np.array(
-        [len(answers["text"][0].split()) if answers["text"] else 0 for answers in rows["answers"].to_pylist()]
-    )
-    found: list[tuple[str | int | float, ...]] = []
-    for (name, least), (_, above) in pairwise([*_LENGTHS, ("", np.inf)]):
-        chosen = (least <= sizes) & (sizes < above)
-        if chosen.any():
-            scores = (float(predictions[score][chosen].mean()) for score in ("exact_match", "f1"))
-            found.append((name, int(chosen.sum()), *scores))
-    return found
 
 
 TASK = QuestionAnswering

@@ -1,6 +1,5 @@
 """Token classification: a tag for every word, such as the entities in a text."""
 
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, final
@@ -230,23 +229,11 @@ class TokenClassification(Task):
         return found
 
     def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:
-        seen: dict[str, Counter[str]] = defaultdict(Counter)
-        overall: Counter[str] = Counter()
-        for words, tags in zip(train["tokens"].to_pylist(), train["tags"].to_pylist(), strict=True):
-            overall.update(tags)
-            for word, tag in zip(words, tags, strict=True):
-                seen[word][tag] += 1
-        guess = {word: max(tally, key=lambda tag: (tally[tag], tag)) for word, tally in seen.items()}
-
-        def share(word: str, tag: str) -> float:
-            """Counted as once more than it was, so that no tag is impossible."""
-            tally = seen.get(word, overall)
-            return (tally[tag] + 1) / (tally.total() + len(self.labels))
-
+        seen = tagged.Frequencies.of(train["tokens"].to_pylist(), train["tags"].to_pylist(), len(self.labels))
         said = []
         for words, tags in zip(evaluation["tokens"].to_pylist(), evaluation["tags"].to_pylist(), strict=True):
-            guesses = [guess.get(word, OUTSIDE) for word in words]
-            likely, right = (np.array(list(map(share, words, some)), np.float64) for some in (guesses, tags))
+            guesses = list(map(seen.most_frequent, words))
+            likely, right = (np.array(list(map(seen.share, words, some)), np.float64) for some in (guesses, tags))
             said.append(_Said(np.array(list(map(self.labels.index, guesses)), np.int64), likely, -np.log(right)))
         return {"most frequent tag of each word": self._judged(evaluation, said)}
 

@@ -32,14 +32,15 @@ def said(encoder: PreTrainedTokenizerFast, template: str) -> list[str]:
     encoder.chat_template = template
     (ids,), (mask,) = turns.tokens([CONVERSATION], ["x.json:1"], encoder)
     assert len(ids) == len(mask)
-    found, before = [], False
+    found: list[list[int]] = []
+    before = False
     for token, is_said in zip(ids.tolist(), mask.tolist(), strict=True):
         if is_said and not before:
             found.append([])
         if is_said:
             found[-1].append(token)
         before = is_said
-    return [encoder.decode(tokens) for tokens in found]
+    return [str(encoder.decode(tokens)) for tokens in found]
 
 
 @pytest.mark.parametrize("template", [chat.TEMPLATE, UNMARKED], ids=["marked", "searched"])

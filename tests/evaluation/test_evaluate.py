@@ -63,7 +63,7 @@ def test_writes_what_dvc_and_people_read_and_the_same_again(trained: World, tiny
     assert str(Path.cwd()) not in page
     pictures = {path.stem for path in (project.REPORTS / "figures").glob("*.png")}
     curves = {"loss", "validation_scores"}
-    assert pictures == {"scores", "differences", "confusion_matrix", "label_balance", "lengths"} | curves
+    assert pictures == {"scores", "differences", "confusion_matrix", "label_balance", "lengths", "reliability"} | curves
 
     threads = torch.get_num_threads()
     evaluate(tiny_params, trained)

@@ -63,7 +63,7 @@ def test_groups_are_scored_the_worst_first() -> None:
     source = np.array(["mail"] * 40 + ["web"] * 60, dtype=object)
     right = np.concatenate([np.arange(40) % 2 == 0, np.arange(60) % 6 > 0])
     target = np.zeros(100, np.int64)
-    predictions = {"target": target, "prediction": np.where(right, 0, 1), "loss": np.ones(100)}
+    predictions = {"target": target, "prediction": np.where(right, 0, 1), "score": np.ones(100), "loss": np.ones(100)}
     names = np.array([str(row) for row in range(100)], dtype=object)
     task = TextClassification(("a", "b"))
     found = scored(Examples(task, names, names, predictions, {"source": source}), Evaluate(n_resamples=300))

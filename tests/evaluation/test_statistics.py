@@ -78,7 +78,7 @@ def test_a_score_that_resampling_lowers_stays_inside_its_interval() -> None:
     draw = np.random.default_rng(0)
     target = draw.integers(0, 60, 150)
     prediction = np.where(draw.random(150) < 0.75, target, draw.integers(0, 60, 150))
-    predictions = {"target": target, "prediction": prediction, "loss": draw.random(150)}
+    predictions = {"target": target, "prediction": prediction, "score": draw.random(150), "loss": draw.random(150)}
     drawn_scores = resample(TASK, predictions, 400, 0)
     found = intervals(drawn_scores, 0.5)["f1_macro"]
     assert np.quantile(drawn_scores.resamples["f1_macro"], 0.75) < found["value"]
@@ -118,7 +118,8 @@ def test_other_rows_or_resamples_cannot_be_paired(rows: int, seed: int) -> None:
     ids=["all right", "all wrong", "a rare label", "two rows"],
 )
 def test_constant_predictions_and_lost_labels_make_valid_json(target: list[int], prediction: list[int]) -> None:
-    predictions = {"target": np.array(target), "prediction": np.array(prediction), "loss": np.full(len(target), 0.5)}
+    half = np.full(len(target), 0.5)
+    predictions = {"target": np.array(target), "prediction": np.array(prediction), "score": half, "loss": half}
     found = resample(TASK, predictions, 100, 0)
     for scores in (intervals(found, 0.95), versus(found, found, 0.95)):
         assert "NaN" not in json.dumps(scores, allow_nan=False)

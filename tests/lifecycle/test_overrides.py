@@ -27,7 +27,7 @@ def test_the_value_changes_and_its_comment_stays(file: Path):
         assert params.train.learning_rate == 1e-4
         assert params.data.text_column_names == ["a", "b"]
     rate, columns = sorted(changed_lines(before, file.read_text()), reverse=True)[::-1]
-    assert "text_column_names: [a, b]  # the column of the text" in rate + columns
+    assert "text_column_names: [a, b]  # the columns that the model reads" in rate + columns
     assert "learning_rate: 1e-4  # the highest" in rate + columns
 
 

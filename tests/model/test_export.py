@@ -6,19 +6,26 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    GenerationConfig,
 )
 
 from pipeline.model.export import export, load
 from pipeline.params import Model, Params
 from pipeline.params import Tokenizer as Settings
+from pipeline.tasks.causal_lm import CausalLM
+from pipeline.tasks.seq2seq import Seq2Seq
+from pipeline.tasks.text_classification import TextClassification
 from tests.conftest import TINY_BERT
 from tests.model.tiny import (
     TASK,
     built,
     from_scratch,
+    pretrained,
 )
+from tests.tasks.cases import TINY_T5
 
 
 def test_the_export_is_a_plain_hugging_face_folder(folder: Path) -> None:
@@ -36,7 +43,7 @@ def test_the_export_is_a_plain_hugging_face_folder(folder: Path) -> None:
     assert dict(again("a text", "a pair")) == dict(encoder("a text", "a pair"))
     card = json.loads(Path("models/best/reprise.json").read_text())
     assert card["task"] == "text-classification"
-    assert card["state"] == {"labels": ["bad", "good"], "inputs": ["text"]}
+    assert TextClassification.of_state(card["state"]) == TASK
     assert Settings(**card["tokenizer"]) == params.tokenizer
     assert sorted(path.name for path in Path("models").iterdir()) == ["best"]
     same = load(Path("models/best"), TASK)
@@ -74,3 +81,26 @@ def test_an_export_that_breaks_off_leaves_the_earlier_model(exported: Path, monk
     export(model, encoder, TASK, params, exported)
     assert {path.name for path in exported.iterdir()} == set(before)
     assert (exported / "model.safetensors").read_bytes() != before["model.safetensors"]
+
+
+def test_how_a_pretrained_model_writes_is_exported_with_it(folder: Path) -> None:
+    scratch = from_scratch(TINY_T5)
+    export(*built(scratch, Seq2Seq()), Seq2Seq(), scratch, folder / "data" / "models" / "writer")
+    own = {"no_repeat_ngram_size": 3, "forced_bos_token_id": 5}
+    GenerationConfig(**own).save_pretrained(folder / "data" / "models" / "writer")
+    params = pretrained("data/models/writer")
+    model, encoder = built(params, Seq2Seq())
+    best = AutoModelForSeq2SeqLM.from_config(model.config)  # as the train stage does with the best weights
+    export(best, encoder, Seq2Seq(), params, folder / "best")
+    exported = load(folder / "best", Seq2Seq()).generation_config
+    assert {name: getattr(exported, name) for name in own} == own
+
+
+def test_an_exported_language_model_keeps_a_cache_when_it_generates(folder: Path) -> None:
+    task = CausalLM()
+    params = from_scratch({**TINY_BERT, "model_type": "llama"})
+    model, encoder = built(params, task)
+    assert not model.config.use_cache, "training has no use for one"
+    export(model, encoder, task, params, Path("models/best"))
+    assert json.loads(Path("models/best/config.json").read_text())["use_cache"]
+    assert json.loads(Path("models/best/generation_config.json").read_text())["use_cache"]

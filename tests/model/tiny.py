@@ -15,6 +15,7 @@ from pipeline.model.check import check
 from pipeline.model.export import export
 from pipeline.model.tokenizer import make_tokenizer
 from pipeline.params import Model, Params, Tokenizer, Train
+from pipeline.tasks.base import Task
 from pipeline.tasks.text_classification import TextClassification
 from tests.conftest import TINY_BERT
 
@@ -61,7 +62,7 @@ def pretrained(name: Path | str, *, max_seq_length: int = 16, **model: Any) -> P
     )
 
 
-def built(params: Params, task: TextClassification = TASK, seed: int = 0) -> tuple[PreTrainedModel, Encoder]:
+def built(params: Params, task: Task = TASK, seed: int = 0) -> tuple[PreTrainedModel, Encoder]:
     encoder = make_tokenizer(params, TEXTS)
     torch.manual_seed(seed)
     return build(params, task, encoder), encoder

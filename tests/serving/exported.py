@@ -18,9 +18,9 @@ INPUTS = ("text", "text_pair")
 LABELS = tuple(f"topic {letter}" for letter in "lkjihgfedcba")
 
 
-def export_tiny_model(folder: Path, text_columns: int = 1) -> Path:
+def export_tiny_model(folder: Path, text_columns: int = 1, kind: type[TextClassification] = TextClassification) -> Path:
     """Export a model of twelve labels to the folder, which must not exist."""
-    task = TextClassification(LABELS, INPUTS[:text_columns])
+    task = kind(LABELS, INPUTS[:text_columns])
     params = Params(
         model=Model(config=TINY_BERT),
         tokenizer=Tokenizer(vocab_size=400, max_seq_length=16),

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pipeline import digest
-from pipeline.params import Hardware
+from pipeline.params import Evaluate, Hardware
 from pipeline.serving import package
 from pipeline.serving.predictor import Predictor
 from tests.conftest import texts_and_labels
@@ -53,6 +53,12 @@ def test_it_answers_as_the_model_does(models: dict[int, Path], loaded: dict[int,
     rows = pd.DataFrame(dict(zip(("text", "text_pair"), columns, strict=False)))
     ours = Predictor.load(models[count], Hardware(use_cpu=True)).answer(asked(*columns))
     assert loaded[count].predict(rows).to_dict("records") == ours
+
+
+def test_a_version_writes_texts_as_the_params_say(models: dict[int, Path], tmp_path: Path) -> None:
+    package.write(models[1], tmp_path / "packed", None, {}, Evaluate(num_beams=3, max_new_tokens=7))
+    kept = mlflow.pyfunc.load_model(str(tmp_path / "packed")).unwrap_python_model()._predictor._evaluate
+    assert kept == Evaluate(num_beams=3, max_new_tokens=7)
 
 
 def test_the_signature_names_texts_and_answers(loaded: dict[int, PyFuncModel]) -> None:

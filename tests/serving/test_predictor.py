@@ -2,16 +2,26 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pipeline import project
+from pipeline.data.tokenizer import ENCODER_DECODER
+from pipeline.data.tokenizer import train as train_tokenizer
 from pipeline.errors import UserError
-from pipeline.params import Hardware
+from pipeline.metrics import generated
+from pipeline.model.build import build
+from pipeline.model.export import export
+from pipeline.params import Evaluate, Hardware, Model, Params, Tokenizer
 from pipeline.serving.predictor import Predictor
+from pipeline.tasks.seq2seq import Seq2Seq
+from pipeline.tasks.text_classification import MultiLabelClassification
 from tests.conftest import texts_and_labels
 from tests.serving.exported import LABELS, asked, export_tiny_model
+from tests.tasks.cases import TINY_T5
 
 SMALL = Hardware(use_cpu=True, num_threads=1, micro_batch_tokens=64)
 TEXTS = texts_and_labels(40, seed=9, labels=3)[0]
@@ -101,3 +111,45 @@ def test_a_damaged_model_is_no_traceback(single: Path, tmp_path: Path, name: str
         (folder / name).write_bytes(content)
     with pytest.raises(UserError, match=r"holds no model|missing or damaged"):
         Predictor.load(folder, SMALL)
+
+
+def test_rows_with_labels_that_the_model_never_heard_of_are_judged(single: Path, tmp_path: Path) -> None:
+    sets = export_tiny_model(tmp_path / "best", kind=MultiLabelClassification)
+    labels = ("new", *LABELS[::-1])
+    for folder, ids, kind in (
+        (single, [1, 0, 12], pa.int32()),
+        (sets, [[1], [0, 3], []], pa.list_(pa.int32())),
+    ):
+        predictor = Predictor.load(folder, SMALL)
+        rows = pa.table({"id": list("abc"), "text": TEXTS[:3], "label": pa.array(ids, kind)})
+        task, found = predictor.judged(rows, labels)
+        assert task.labels == (*LABELS, "new")
+        assert np.isinf(found["loss"]).tolist() == [False, True, False], "a label that it cannot give"
+        targets = task.columns(found)["target"].to_pylist()
+        named = [sorted(labels[place] for place in of_row) if kind != pa.int32() else labels[of_row] for of_row in ids]
+        assert [sorted(target) if isinstance(target, list) else target for target in targets] == named
+        assert not task.right(found)[1]
+
+
+def test_a_model_that_writes_answers_with_the_texts_of_plain_transformers(tmp_path: Path):
+    params = Params(task="seq2seq", model=Model(config=TINY_T5), tokenizer=Tokenizer(vocab_size=400, max_seq_length=16))
+    tokenizer = train_tokenizer(TEXTS, params.tokenizer, ENCODER_DECODER)
+    task = Seq2Seq(source_prefix="write: ")
+    torch.manual_seed(0)
+    model = build(params, task, tokenizer)
+    for weights in (weights for weights in model.parameters() if weights.ndim > 1):
+        torch.nn.init.normal_(weights, std=0.5)  # small ones write one token again and again
+    export(model, tokenizer, task, params, tmp_path / "best")
+    asked_of_it = TEXTS[:6]
+    wanted = []
+    for text in asked_of_it:
+        prompt = tokenizer(f"write: {text}", truncation=True, max_length=16, return_tensors="pt")
+        made = model.eval().generate(prompt["input_ids"], num_beams=2, do_sample=False, max_new_tokens=5)
+        wanted.append({"generated_text": tokenizer.decode(made[0], skip_special_tokens=True).strip()})
+    assert len({answer["generated_text"] for answer in wanted}) > 1, "the test needs texts that differ"
+    predictor = Predictor.load(tmp_path / "best", SMALL, Evaluate(num_beams=2, max_new_tokens=5))
+    assert predictor.answer(asked(asked_of_it)) == wanted
+    rows = pa.table({"id": [f"x#{row}" for row in range(6)], "text": asked_of_it, "target": TEXTS[1:7]})
+    judged = predictor.judged(rows, ())[1]
+    texts = [answer["generated_text"] for answer in wanted]
+    assert task.scores(judged)["chrf"] == generated.scores(generated.statistics(texts, TEXTS[1:7]))["chrf"]

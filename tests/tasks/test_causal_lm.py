@@ -66,7 +66,8 @@ def model_of(kind: str, encoder: PreTrainedTokenizerFast) -> PreTrainedModel:
         setattr(config, key, value)
     torch.manual_seed(0)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
-    return model.eval()
+    model.train(False)
+    return model
 
 
 @pytest.mark.parametrize("kind", [*sorted(SEPARATING), "bloom", "opt"])

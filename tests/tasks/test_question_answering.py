@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,11 +13,14 @@ from pipeline.data.rows import with_source
 from pipeline.data.store import Store
 from pipeline.errors import UserError
 from pipeline.metrics.answers import exact_match, f1
-from pipeline.params import Data, Tokenizer
+from pipeline.model.build import build
+from pipeline.model.tokenizer import make_tokenizer
+from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import Collation, Predictions
 from pipeline.tasks.question_answering import QuestionAnswering
+from tests.model.tiny import ARCHITECTURES, from_scratch
 
-SETTINGS = Tokenizer(vocab_size=330, max_seq_length=64)
+SETTINGS = Tokenizer(vocab_size=330, max_seq_length=64, over_length="truncate")
 WINDOWS = Tokenizer(vocab_size=330, max_seq_length=20, over_length="window", doc_stride=5)
 TASK = QuestionAnswering(unanswerable=True, longest_answer=12)
 SOME = ["axis", "int,", "naïve", "the", "0.5", "shape", "☃☃", "of", "array."]
@@ -255,3 +259,25 @@ def test_views_show_lengths_and_the_surest_mistakes() -> None:
     null, span, other = weights / weights.sum()
     assert mistakes.rows == [("x#2", "what?", "an int", f"– ({null:.1%}) | int ({span:.1%}) | axis ({other:.1%})")]
     assert [column.title for column in mistakes.columns if not column.is_text] == ["Row"]
+
+
+KINDS = ("roberta", "bert", "distilbert", "modernbert", "deberta-v2", "electra", "gpt2", "llama", "qwen3", "mistral")
+KINDS += ("t5", "bart")
+
+
+@pytest.mark.parametrize("kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.wide) for kind in KINDS[1:])])
+def test_the_loss_is_the_one_of_every_architecture(folder: Path, kind: str) -> None:
+    params = from_scratch(ARCHITECTURES[kind], max_seq_length=48)
+    rows = drawn(6, 4, most=6)
+    encoder = make_tokenizer(params, TASK.vocabulary(rows))
+    model = build(params, TASK, encoder).eval()
+    store = Store(TASK.encode(rows, encoder, TASK.settled(params.tokenizer), True))
+    assert len(store) == 6
+    plain = Train(label_smoothing_factor=0.0)
+    with torch.no_grad():
+        for row in range(6):
+            batch = TASK.collate(store.examples([row]), Collation(model.config, encoder))
+            positions = {name: batch.targets[name] for name in ("start_positions", "end_positions")}
+            theirs = model(**batch.inputs, **positions).loss
+            ours = TASK.loss(model(**batch.inputs), batch, plain)
+            assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,14 @@ from pipeline.data import tokenizer as byte_level
 from pipeline.data.rows import with_source
 from pipeline.data.store import Store
 from pipeline.errors import UserError
-from pipeline.params import Data, Tokenizer
-from pipeline.tasks.base import Batch, Predictions
+from pipeline.model.build import build
+from pipeline.model.tokenizer import make_tokenizer
+from pipeline.params import Data, Tokenizer, Train
+from pipeline.tasks.base import Batch, Collation, Predictions
 from pipeline.tasks.token_classification import TokenClassification
+from tests.model.tiny import ARCHITECTURES, from_scratch
 
-SETTINGS = Tokenizer(vocab_size=320, max_seq_length=64)
+SETTINGS = Tokenizer(vocab_size=320, max_seq_length=64, over_length="truncate")
 WINDOWS = Tokenizer(vocab_size=320, max_seq_length=12, over_length="window", doc_stride=4)
 TASK = TokenClassification(("O", "B-LOC", "I-LOC", "B-PER", "I-PER"))
 SOME = ["Anna", "met", "naïve", "Bob-Eve", "in", "New", "York", "☃☃", ",", "U.N."]
@@ -240,3 +244,22 @@ def test_answers_say_where_entities_stand(given: str | list[str]) -> None:
     assert place["text"] == text[place["start"] : place["end"]]
     assert place["text"].split() == ["New", "York."]
     assert (person["probability"], place["probability"]) == (0.5, 0.25)
+
+
+KINDS = ("roberta", "bert", "distilbert", "modernbert", "deberta-v2", "electra", "gpt2", "llama", "qwen3", "mistral")
+
+
+@pytest.mark.parametrize("kind", [KINDS[0], *(pytest.param(kind, marks=pytest.mark.wide) for kind in KINDS[1:])])
+def test_the_loss_is_the_one_of_every_architecture(folder: Path, kind: str) -> None:
+    params = from_scratch(ARCHITECTURES[kind], max_seq_length=40)
+    rows = drawn(6, 7, most=6)
+    encoder = make_tokenizer(params, TASK.vocabulary(rows))
+    model = build(params, TASK, encoder).eval()
+    store = Store(TASK.encode(rows, encoder, TASK.settled(params.tokenizer), True))
+    plain = Train(label_smoothing_factor=0.0)
+    with torch.no_grad():
+        for row in range(6):
+            batch = TASK.collate(store.examples([row]), Collation(model.config, encoder))
+            theirs = model(**batch.inputs, labels=batch.labels).loss
+            ours = TASK.loss(model(**batch.inputs), batch, plain) / TASK.count_targets(store.examples([row]), plain)
+            assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)

@@ -19,7 +19,8 @@ def test_params_are_flat_and_spelled_as_in_the_file():
     assert flat["train.learning_rate"] == str(Params().train.learning_rate)
     assert flat["train.adam_epsilon"] == "1e-08"
     assert flat["data.train_file"] == "null"
-    assert flat["data.text_column_names"] == '["text"]'
+    assert flat["data.text_column_names"] == "null"
+    assert flat["evaluate.slices"] == '["label", "length"]'
     assert flat["data.decontaminate_train"] == "true"
     assert flat["model.config.model_type"] == "modernbert"
     assert flat["model.config.num_hidden_layers"] == "1"
