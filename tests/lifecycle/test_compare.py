@@ -155,7 +155,7 @@ def test_the_page_shows_it_without_anything_from_outside(two: tuple[str, str], c
 def test_a_task_without_right_and_wrong_rows_is_compared_by_its_scores(client: MlflowClient) -> None:
     params = PARAMS.model_copy(update={"task": "causal-lm"})
     for place, name in enumerate(("first", "second")):
-        loss = np.random.default_rng(3).uniform(40, 60, 200) + 2 * place
+        loss = np.random.default_rng(3).uniform(40, 60, 200) + place * np.random.default_rng(4).normal(2, 1, 200)
         found = {"loss": loss, "targets": np.full(200, 20), "bytes": np.full(200, 100)}
         made(name, Examples(CausalLM(), GOOD.ids, GOOD.keys, found, GOOD.slices), params)
     found = compare(["first", "second"], params)
