@@ -62,7 +62,8 @@ def predictor(exported: tuple[Case, Path]) -> Predictor:
 def asked(exported: tuple[Case, Path], predictor: Predictor) -> list[dict[str, Any]]:
     """Rows as somebody asks them: prepared test rows without their targets."""
     prepared = pq.read_table(exported[1].parent / project.PREPARED / "test.parquet")
-    return prepared.select(predictor.card.columns).slice(0, ROWS).to_pylist()
+    rows: list[dict[str, Any]] = prepared.select(predictor.card.columns).slice(0, ROWS).to_pylist()
+    return rows
 
 
 def test_the_example_is_answered(predictor: Predictor) -> None:
@@ -81,7 +82,7 @@ def test_prepared_rows_are_scored_again_as_a_champion_is(exported: tuple[Case, P
     assert all(map(math.isfinite, scores.values()))
 
 
-def read(path: Path) -> list[dict[str, Any]]:
+def read(path: Path) -> Any:
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pylist()
     if path.suffix == ".csv":
