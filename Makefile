@@ -35,7 +35,7 @@ example: $(VENV)  ## run examples/TASK in a temporary clone: make example TASK=c
 	@test -n "$(TASK)" -a -f "examples/$(TASK)/params.yaml" || { echo "make example TASK=...; there are:" \
 	$(notdir $(patsubst %/,%,$(dir $(wildcard examples/*/params.yaml)))); exit 1; }
 	@set -e; clone=$$(mktemp -d)/$(TASK); git clone --quiet . "$$clone"; \
-	cp "examples/$(TASK)/params.yaml" "$$clone"; cd "$$clone"; \
+	cd "$$clone"; $(IN_VENV) reprise params "examples/$(TASK)/params.yaml"; \
 	$(IN_VENV) dvc repro; $(IN_VENV) reprise summary; echo "It is in $$clone; the report: $$clone/reports/index.html"
 
 test: $(VENV)  ## install, run the whole test suite

@@ -21,6 +21,7 @@ from pipeline.errors import UserError, did_you_mean
 
 COMMANDS = {
     "init": "Write a params.yaml that suits your own data.",
+    "params": "Write a params.yaml of a few lines out whole.",
     "summary": "Show the scores of the last run, and what to do next.",
     "predict": "Label texts, or a file of them, with a model.",
     "ui": "Open MLflow on the charts of this experiment's runs.",

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     # More than a second of imports, which those that encode have paid already.
     from transformers import PreTrainedTokenizerBase
 
+# Some templates tell the model the date. Of today, the same rows would be other tokens tomorrow.
+_DATED = "{% macro strftime_now(form) %}26 Jul 2024{% endmacro %}{% set date_string = '26 Jul 2024' %}"  # Llama's own
 # What a template marks as said by the assistant.
 _MARKED = re.compile(r"\{%-?\s*generation\b")
 
@@ -55,7 +57,11 @@ def _marked(
 ) -> tuple[list[int], np.ndarray]:
     try:
         found: Any = tokenizer.apply_chat_template(
-            conversation, return_dict=True, return_assistant_tokens_mask=True, tokenizer_kwargs={"verbose": False}
+            conversation,
+            return_dict=True,
+            return_assistant_tokens_mask=True,
+            tokenizer_kwargs={"verbose": False},
+            chat_template=_template(tokenizer),
         )
     except Exception as error:  # templates are programs of others, which may raise anything
         raise _refused(place, error) from error
@@ -98,9 +104,17 @@ def _rendered(
     conversation: list[Message], place: str, tokenizer: "PreTrainedTokenizerBase", *, begun: bool = False
 ) -> str:
     try:
-        return str(tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=begun))
+        return str(
+            tokenizer.apply_chat_template(
+                conversation, tokenize=False, add_generation_prompt=begun, chat_template=_template(tokenizer)
+            )
+        )
     except Exception as error:  # templates are programs of others, which may raise anything
         raise _refused(place, error) from error
+
+
+def _template(tokenizer: "PreTrainedTokenizerBase") -> str:
+    return f"{_DATED}{tokenizer.chat_template}"
 
 
 def _refused(place: str, error: Exception) -> UserError:

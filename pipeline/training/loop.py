@@ -60,7 +60,8 @@ def steps(
     optimizer.zero_grad()
     for step in range(done, total):
         indices = plan.indices(step)
-        targets = task.count_targets(store.examples(indices), train)
+        # Examples without a target, such as texts of one token, add nothing to the sum: any divisor will do.
+        targets = task.count_targets(store.examples(indices), train) or 1.0
         parts = parallel.cut(store.lengths, indices, micro_batch_tokens)
         drawn = replace(collation, epoch=plan.epoch(step), train=train)
         loss = loss_of(parallel, task, store, train, drawn, step, targets)

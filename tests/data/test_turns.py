@@ -77,6 +77,15 @@ def test_a_template_that_refuses_a_conversation_is_named(encoder: PreTrainedToke
         said(encoder, template)
 
 
+@pytest.mark.parametrize("date", ["{{ date_string }}", "{{ strftime_now('%d %b %Y') }}"])
+def test_the_date_of_a_template_is_always_the_same(encoder: PreTrainedTokenizerFast, date: str) -> None:
+    encoder.chat_template = date + chat.TEMPLATE
+    (ids,), _ = turns.tokens([CONVERSATION], ["x.json:1"], encoder)
+    encoder.chat_template = "26 Jul 2024" + chat.TEMPLATE
+    (fixed,), _ = turns.tokens([CONVERSATION], ["x.json:1"], encoder)
+    assert ids.tolist() == fixed.tolist()
+
+
 def test_a_prompt_ends_where_the_assistant_begins(encoder: PreTrainedTokenizerFast) -> None:
     encoder.chat_template = chat.TEMPLATE
     (ids,), (mask,) = turns.tokens([CONVERSATION], ["x.json:1"], encoder)

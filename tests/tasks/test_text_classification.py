@@ -56,6 +56,21 @@ def test_the_weighted_loss_is_that_of_torch(weights: Any, smoothing: float) -> N
     assert (ours / task.count_targets({"label": labels}, settings)).item() == pytest.approx(theirs.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", [TextClassification, MultiLabelClassification])
+def test_a_weighted_step_is_the_sum_of_its_parts(kind: type[TextClassification]) -> None:
+    task, settings = kind(LABELS), Train(class_weights={"bad": 3.0})
+    ids: Any = np.arange(12) % 3 if kind is TextClassification else [np.arange(place % 4) for place in range(12)]
+    dense = torch.tensor([[float(label in row) for label in range(3)] for row in ids]) if isinstance(ids, list) else ids
+    losses, counts = [], []
+    for places in (np.arange(12), np.arange(5), np.arange(5, 12)):
+        part = SimpleNamespace(logits=outputs(12).logits[places])
+        losses.append(task.loss(part, batch(torch.as_tensor(dense)[places]), settings).item())
+        chosen = [ids[place] for place in places] if isinstance(ids, list) else ids[places]
+        counts.append(task.count_targets({"label": chosen}, settings))
+    assert losses[0] == pytest.approx(losses[1] + losses[2], rel=1e-6)
+    assert counts[0] == pytest.approx(counts[1] + counts[2])
+
+
 def test_balanced_weights_are_those_of_scikit_learn() -> None:
     rows = raw([0, 0, 0, 1, 2, 2], pa.int32())
     task = TextClassification(LABELS).seen(rows)

@@ -1,0 +1,29 @@
+"""A few lines become a whole params.yaml."""
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from pipeline import params_file
+from pipeline.cli.params import command
+from pipeline.params import Params, Tokenizer
+from tests.conftest import REPOSITORY
+
+
+def test_what_is_said_stays_and_every_other_key_is_written(folder: Path) -> None:
+    few = folder / "few.yaml"
+    few.write_text("version: 1\ntask: causal-lm\ntokenizer: {max_seq_length: 128}\n")
+    assert CliRunner().invoke(command, [str(few)]).exit_code == 0
+    whole = Params(task="causal-lm", tokenizer=Tokenizer(max_seq_length=128))
+    assert Path("params.yaml").read_text() == params_file.render(whole)
+    assert few.read_text().startswith("version: 1"), "the file itself stays"
+    before = Path("params.yaml").read_bytes()
+    assert CliRunner().invoke(command).exit_code == 0
+    assert Path("params.yaml").read_bytes() == before, "what is whole stays as it is"
+
+
+def test_every_example_is_valid() -> None:
+    examples = sorted((REPOSITORY / "examples").glob("*/params.yaml"))
+    assert len(examples) > 5
+    for example in examples:
+        assert params_file.read(example).data.dataset_name == "docstrings", "it runs offline"
