@@ -51,7 +51,8 @@ def test_anything_else_is_refused(value: object, like: object, said: str) -> Non
 
 def test_what_is_missing_or_empty_is_blank_unless_the_example_is_empty_there() -> None:
     assert all(is_blank(value, TEXT) for value in (None, "", " \n"))
-    assert all(is_blank(value, WORDS) for value in (None, "", [], "[]"))
+    no_words: tuple[object, ...] = (None, "", [], "[]")
+    assert all(is_blank(value, WORDS) for value in no_words)
     assert not any(is_blank(value, OPTIONAL) for value in (None, "", "x"))
     assert not is_blank(0, TEXT), "it is of another kind, which is told"
 
