@@ -461,9 +461,11 @@ class Promotion(Section):
         "better", description="than the champion by more than noise; or not worse by more than the margin"
     )
     margin: Number = Field(
-        0.01, gt=0, lt=1, description="of non-inferior; below the best champion that was on these test rows"
+        0.01, gt=0, description="of non-inferior; how far behind the best champion that was on these test rows"
     )
-    floors: dict[str, Number] = Field({}, description="score: the lowest that it may be, such as {accuracy: 0.8}")
+    floors: dict[str, Number] = Field(
+        {}, description="score: the worst that it may be, such as {accuracy: 0.8} or {perplexity: 30}"
+    )
     guarded: dict[str, Number] = Field(
         {},
         description="score, or score on slice: how much it may fall, such as {mcc: 0.02, accuracy on length: 0.05}",

@@ -139,11 +139,13 @@ def _show_slices(comparison: Mapping[str, Any], console: Console) -> None:
 
 
 def _show_flipped(comparison: Mapping[str, Any], console: Console) -> None:
+    if comparison["flipped"] is None:
+        return
     for name, title in (("to_wrong", "right before, wrong now"), ("to_right", "wrong before, right now")):
         rows = comparison["flipped"][name]
         more = f"; the {_MOST_LISTED} whose loss changed most" if len(rows) > _MOST_LISTED else ""
         console.print(Text(f"{len(rows):,} {title}{more}", "bold"))
         for row in rows[:_MOST_LISTED]:
-            answers = f"{row['target']}: {row['reference']} → {row['run']}"
+            answers = f"{row['target']}: {row['reference']} → {row['run']}" if "target" in row else ""
             console.print(Text(f"  {row['id']}  ").append(answers, "dim"), soft_wrap=True)
     console.print()

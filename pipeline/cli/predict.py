@@ -1,9 +1,11 @@
-"""`reprise predict`: what the trained model, or a registered one, says to texts."""
+"""`reprise predict`: what the trained model, or a registered one, says to texts, or to the rows of a file."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -16,11 +18,13 @@ from pipeline.serving import card
 
 _STDIN = "-"
 _LINES_AT_ONCE = 256
+_MOST_TEXTS = 2
+_DIGITS = 4
 _FILE = click.Path(path_type=Path, resolve_path=True, dir_okay=False)
 
 Texts = tuple[str, ...]
 """A text, or a text and its pair."""
-Answers = Iterable[tuple[Texts, Mapping[str, str | float]]]
+Answers = Iterable[tuple[Texts, Mapping[str, Any]]]
 
 
 def _as_seen_from_here(_context: click.Context, _argument: click.Parameter, named: str | None) -> str | None:
@@ -43,9 +47,14 @@ def _as_seen_from_here(_context: click.Context, _argument: click.Parameter, name
     type=click.Path(path_type=Path, resolve_path=True),
     help=f"The folder of an exported model.  [default: {project.BEST_MODEL}]",
 )
-@click.option("--input", "source", type=_FILE, help="A file of texts: .csv, .tsv, .jsonl or .parquet; with --output.")
+@click.option("--input", "source", type=_FILE, help="A file of rows: .csv, .tsv, .jsonl or .parquet; with --output.")
 @click.option("--output", type=_FILE, help="Where its rows go, with their answers behind them; same endings.")
-@click.option("--column", "names", multiple=True, help="A column of the texts; twice for pairs.  [default: text]")
+@click.option(
+    "--column",
+    "names",
+    multiple=True,
+    help="A column that the model reads; once for each, in their order.  [default: as its task names them]",
+)
 def command(
     named: str | None,
     texts: tuple[str, ...],
@@ -55,13 +64,14 @@ def command(
     output: Path | None,
     names: tuple[str, ...],
 ) -> None:
-    """Print label and probability for texts, or add them to the rows of a file.
+    """Print what the model says to texts, such as label and probability, or add it to the rows of a file.
 
     \b
       reprise predict --text "A fine film." --text "A dull one."
       reprise predict < texts.txt      one text a line; for pairs text<TAB>text
       reprise predict < texts.txt > answers.tsv      label<TAB>probability<TAB>text
       reprise predict reviews@champion --input texts.csv --output answers.csv
+      reprise predict --input rows.jsonl --output answers.jsonl      any task, any columns
 
     MODEL is MODEL@champion or MODEL/VERSION of MLflow's registry, PATH the folder of an exported model; by default it
     is that in models/best. A file may be larger than memory, and a run that was killed goes on when it is called again.
@@ -111,7 +121,12 @@ def _answer(folder: Path, texts: tuple[str, ...], pairs: tuple[str, ...]) -> Non
         raise click.UsageError("--text-pair goes with --text; on standard input a line is text<TAB>text.")
     if not texts and sys.stdin.isatty():
         raise click.UsageError('Give a text: reprise predict --text "..."; or pipe texts in, one a line.')
-    columns = len(card.read(folder).columns)
+    named = card.read(folder).columns
+    if (columns := len(named)) > _MOST_TEXTS:
+        raise UserError(
+            f"This model reads {', '.join(named)}: more than a command line or a line of text holds.\n"
+            "Put them into a file: reprise predict --input rows.jsonl --output answers.jsonl"
+        )
     asked = _lines(columns) if from_stdin else iter(_given(texts, pairs, columns))
     first = next(asked, None)
     if first is None:
@@ -136,7 +151,7 @@ def _given(texts: tuple[str, ...], pairs: tuple[str, ...], columns: int) -> list
             except UnicodeEncodeError:
                 raise UserError(f"{key} {value!a} is not UTF-8 text.") from None
             if not value.strip():
-                raise UserError(f"{key} {value!r} is empty: there is nothing to label.")
+                raise UserError(f"{key} {value!r} is empty: there is nothing to answer.")
     return list(zip(texts, pairs, strict=True)) if columns == 2 else [(text,) for text in texts]
 
 
@@ -152,7 +167,7 @@ def _lines(columns: int) -> Iterator[Texts]:
             empty = empty or number
             continue
         if empty is not None:
-            raise UserError(f"Standard input, line {empty}, is empty: there is nothing to label. Take the line out.")
+            raise UserError(f"Standard input, line {empty}, is empty: there is nothing to answer. Take the line out.")
         texts = (line,) if columns == 1 else tuple(line.split("\t"))
         if len(texts) != columns:
             raise UserError(
@@ -189,7 +204,7 @@ def _settings() -> tuple[Hardware, Evaluate]:
 def _show_lines(answers: Answers) -> None:
     """A line a text, as soon as it is answered; white space inside a text becomes a space."""
     for texts, answer in answers:
-        click.echo("\t".join([*_values(answer), *(" ".join(text.split()) for text in texts)]))
+        click.echo("\t".join(" ".join(text.split()) for text in (*_values(answer), *texts)))
 
 
 def _show_table(answers: Answers) -> None:
@@ -199,12 +214,29 @@ def _show_table(answers: Answers) -> None:
     for texts, answer in answers:
         if not table.columns:
             for name, value in answer.items():
-                table.add_column(name, justify="right" if isinstance(value, float) else "left", no_wrap=True)
+                number = isinstance(value, int | float)
+                table.add_column(name, justify="right" if number else "left", no_wrap=number)
             for name in ("text", "text pair")[: len(texts)]:
                 table.add_column(name)
         table.add_row(*_values(answer), *texts)
     console.print(table)
 
 
-def _values(answer: Mapping[str, str | float]) -> list[str]:
-    return [f"{value:.4f}" if isinstance(value, float) else value for value in answer.values()]
+def _values(answer: Mapping[str, Any]) -> list[str]:
+    """Words as they are, numbers with so many digits as tell, and anything else as JSON."""
+    return [_value(value) for value in answer.values()]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.{_DIGITS}f}"
+    return value if isinstance(value, str) else json.dumps(_rounded(value), ensure_ascii=False)
+
+
+def _rounded(value: Any) -> Any:
+    """A JSON value with so many digits as tell."""
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return round(value, _DIGITS) if isinstance(value, float) else value

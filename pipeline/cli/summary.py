@@ -18,6 +18,7 @@ from pipeline import digest, project
 from pipeline.errors import UserError
 from pipeline.evaluation.verdict import NO_INTERVAL, headline, strongest
 from pipeline.lifecycle.failed import failed
+from pipeline.serving import card
 from pipeline.tracking import run_map
 
 
@@ -93,9 +94,21 @@ def _next_steps() -> list[tuple[str, str]]:
     return [
         ("report", str(project.REPORT)),
         *_run(),
-        ("try it", f'{_program()} predict --text "..."'),
+        ("try it", f"{_program()} predict {_asked()}"),
         ("MLflow", "make ui" if with_make else f"{_program()} ui"),
     ]
+
+
+def _asked() -> str:
+    """How the model is asked: by a text, if one or two texts are all that it reads."""
+    try:
+        columns = card.read(project.BEST_MODEL).columns
+    except UserError:  # it is not here; what most models read
+        columns = ("text",)
+    texts = ('--text "..."', '--text-pair "..."')
+    return (
+        " ".join(texts[: len(columns)]) if len(columns) <= len(texts) else "--input rows.jsonl --output answers.jsonl"
+    )
 
 
 def _program() -> str:

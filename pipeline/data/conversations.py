@@ -91,6 +91,15 @@ def _from_list(value: Any) -> Any:
         return value
 
 
+def asked(value: Any) -> list[Message]:
+    """What somebody asks, messages or a text that a user says, as a conversation.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return _turn([value], USER)
+
+
 def _conversation(values: Sequence[Any]) -> list[Message]:
     if len(values) == 1:
         turns = _messages(_from_json(values[0]))

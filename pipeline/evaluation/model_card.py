@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pipeline import project
+from pipeline import project, tasks
 from pipeline.evaluation.page import shortened
 from pipeline.evaluation.report import Findings
 from pipeline.evaluation.verdict import headline, strongest
@@ -42,7 +42,10 @@ def _front(findings: Findings) -> dict[str, Any]:
     dataset = {"name": params.data.source, "type": params.data.source, "split": "test"}
     if (revision := findings.digests.get(project.PREPARED.as_posix())) is not None:
         dataset["revision"] = revision
-    front: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": params.task}
+    tag = tasks.find(params.task).pipeline_tag
+    front: dict[str, Any] = {"library_name": "transformers"}
+    if tag is not None:
+        front["pipeline_tag"] = tag
     if params.model.model_name_or_path is not None:
         front["base_model"] = params.model.model_name_or_path
     front |= {
@@ -55,7 +58,7 @@ def _front(findings: Findings) -> dict[str, Any]:
             "name": _name(params),
             "results": [
                 {
-                    "task": {"type": params.task},
+                    "task": {"type": tag or params.task},
                     "dataset": dataset,
                     "metrics": [
                         {
@@ -159,7 +162,7 @@ def _training(findings: Findings) -> Iterator[str]:
 def _limits(findings: Findings) -> Iterator[str]:
     yield (
         "- The scores hold for rows like the test rows. "
-        "Texts from elsewhere, or from another time, may be labelled less well."
+        "Texts from elsewhere, or from another time, may be answered less well."
     )
     cut = findings.truncation["test"]
     if cut["rows_cut"]:

@@ -159,20 +159,23 @@ def _tested(
     )
 
 
-def _flipped(ours: Examples, theirs: Examples, texts: Mapping[str, Sequence[str]]) -> dict[str, list[dict[str, Any]]]:
-    """The rows that one of the two has right, those whose loss changed most first; none where rows are not just right.
+def _flipped(
+    ours: Examples, theirs: Examples, texts: Mapping[str, Sequence[str]]
+) -> dict[str, list[dict[str, Any]]] | None:
+    """The rows that one of the two has right, those whose loss changed most first; None where rows are not just right.
 
     What was said stands beside them where a row's answer is one value.
     """
     right, was_right = (examples.task.right(examples.predictions) for examples in (ours, theirs))
     if right is None or was_right is None:
-        return {"to_right": [], "to_wrong": []}
+        return None
     change = np.abs(ours.predictions["loss"] - theirs.predictions["loss"])
     columns = [examples.task.columns(examples.predictions) for examples in (ours, theirs)]
     asked = {"target": (0, "target"), "reference": (1, "prediction"), "run": (0, "prediction")}
     named = {
-        name: columns[side][column].to_pylist() if column in columns[side] else None
+        name: [_in_words(value) for value in columns[side][column].to_pylist()]
         for name, (side, column) in asked.items()
+        if column in columns[side]
     }
 
     def listed(places: np.ndarray) -> list[dict[str, Any]]:
@@ -180,7 +183,7 @@ def _flipped(ours: Examples, theirs: Examples, texts: Mapping[str, Sequence[str]
         return [
             {
                 "id": ours.ids[place],
-                **{name: values[place] for name, values in named.items() if values is not None},
+                **{name: values[place] for name, values in named.items()},
                 **({"texts": list(texts[ours.keys[place]])} if ours.keys[place] in texts else {}),
             }
             for place in order.tolist()
@@ -190,6 +193,10 @@ def _flipped(ours: Examples, theirs: Examples, texts: Mapping[str, Sequence[str]
         "to_right": listed(np.flatnonzero(right & ~was_right)),
         "to_wrong": listed(np.flatnonzero(was_right & ~right)),
     }
+
+
+def _in_words(value: Any) -> str:
+    return ", ".join(map(str, value)) or "nothing" if isinstance(value, list) else str(value)
 
 
 def _texts(params: Params, split: str) -> dict[str, Sequence[str]]:

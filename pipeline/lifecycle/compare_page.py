@@ -8,6 +8,7 @@ from pipeline.evaluation import figures, page
 from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.verdict import p_value
 from pipeline.lifecycle.compare import Comparison
+from pipeline.scores import ends_at_one, less_is_better
 
 _TEMPLATE = Path(__file__).with_name("compare.html.j2")
 _MOST_FLIPPED = 50
@@ -25,12 +26,16 @@ def render(comparison: Comparison) -> str:
         number=lambda value: "–" if value is None else f"{value:.4f}".replace("-", "−"),
         signed=lambda value: "–" if value is None else f"{value:+.4f}".replace("-", "−"),
         p_value=p_value,
+        less_is_better=less_is_better,
         most_flipped=_MOST_FLIPPED,
         most_tests=_MOST_TESTS,
     )
 
 
-def _figure(found: Mapping[str, Any], reference: str) -> Drawing:
+def _figure(found: Mapping[str, Any], reference: str) -> Drawing | None:
+    """The differences of the scores that end at 1; None if there is none, as others have no common axis."""
+    if not any(map(ends_at_one, found["differences"])):
+        return None
     differences = {
         score: {name: difference[name] for name in ("difference", "low", "high")}
         for score, difference in found["differences"].items()

@@ -2,7 +2,8 @@
 
 A rule is held only if a one-sided bound says so, so noise passes nothing:
 
-- a floor: the lower bound of the score is not below it;
+- a floor: the lower bound of the score is not below it; of a score of which less is better, the upper bound is not
+  above it;
 - the score that decides: the lower bound of the gain over the champion is above zero, and of accuracy McNemar's test
   agrees, which is right where few rows differ, too; or, if non-inferiority is enough, above minus the margin, and
   counted against the best of all champions on these rows, or else each could be a margin worse than the one before;
@@ -13,7 +14,8 @@ A rule is held only if a one-sided bound says so, so noise passes nothing:
 Where a bound falls short because the rows are too few, and not because the model is worse, nobody can tell, and
 `on_uncertain` decides. A bootstrap cannot see errors that did not occur: no bound is taken for nearer to its value
 than the share of rows that may err though none of as many did (Hanley and Lippman-Hand, "If Nothing Goes Wrong, Is
-Everything All Right?", JAMA 249 (1983), pages 1743-1745).
+Everything All Right?", JAMA 249 (1983), pages 1743-1745). A row weighs 1 there, as in a share, or as much as the rows
+do on average where that is more, as in a perplexity.
 """
 
 import math
@@ -28,7 +30,7 @@ from pipeline.evaluation.examples import Examples
 from pipeline.evaluation.paired import Pair, mcnemar
 from pipeline.evaluation.statistics import Resampled, intervals
 from pipeline.params import Promotion
-from pipeline.scores import gain, less_is_better
+from pipeline.scores import gain, is_share, less_is_better
 
 Outcome = Literal["held", "broken", "cannot tell"]
 _ON, _IS = " on ", "="
@@ -44,8 +46,8 @@ class Check:
         rule: what is asked.
         value: the score, or its gain over the champion; None if there is no row, or it is infinite, as the loss of a
             champion that does not know a label.
-        low: its one-sided lower bound, likewise.
-        limit: what the bound must not fall short of.
+        low: its one-sided lower bound, likewise; the upper one where a score must be at most something.
+        limit: what the bound must not fall short of, or not exceed.
         confidence: of the bound; higher than what was asked where many bounds must hold together.
         rows: how many rows tell.
         reason: the outcome in words.
@@ -110,14 +112,16 @@ def _floors(candidate: Examples, settings: Promotion, n_resamples: int) -> Itera
     level = settings.confidence_level
     resampled = Pair.of(candidate, candidate, n_resamples).ours
     for score, floor in settings.floors.items():
-        value, low = resampled.values[score], _low_of_score(resampled, score, level)
-        outcome: Outcome = "broken" if value < floor else "held" if low >= floor else "cannot tell"
+        value, worst = resampled.values[score], _worst(resampled, score, level)
+        short = gain(score, value - floor) < 0
+        outcome: Outcome = "broken" if short else "held" if gain(score, worst - floor) >= 0 else "cannot tell"
+        rule, bad, good = ("most", "above", "below") if less_is_better(score) else ("least", "below", "above")
         reason = {
-            "held": f"{value:.3f}, and surely {low:.3f}",
-            "broken": f"{value:.3f} is below it",
-            "cannot tell": f"{value:.3f} is above it, but with {len(candidate):,} rows it may be {low:.3f}",
+            "held": f"{value:.3f}, and surely {worst:.3f}",
+            "broken": f"{value:.3f} is {bad} it",
+            "cannot tell": f"{value:.3f} is {good} it, but with {len(candidate):,} rows it may be {worst:.3f}",
         }[outcome]
-        yield Check(f"{score} is at least {floor:g}", outcome, value, low, floor, level, len(candidate), reason)
+        yield Check(f"{score} is at {rule} {floor:g}", outcome, value, worst, floor, level, len(candidate), reason)
 
 
 def _decisive(
@@ -195,16 +199,18 @@ def _gain(pair: Pair, score: str) -> float:
 def _low(pair: Pair, score: str, level: float) -> float:
     """The lower bound of a gain."""
     gained = _gain(pair, score)
-    widest = gained - _unseen(pair.ours.examples, level)
+    widest = gained - _unseen(pair.ours, score, level)
     bound = pair.bound(score, level)
     return widest if bound is None else min(bound, widest)
 
 
-def _low_of_score(resampled: Resampled, score: str, level: float) -> float:
-    """The lower bound of a score: the end of the interval that leaves as much above itself as below."""
-    widest = resampled.values[score] - _unseen(resampled.examples, level)
-    low = intervals(resampled, 2 * level - 1)[score]["low"]
-    return widest if low is None else min(low, widest)
+def _worst(resampled: Resampled, score: str, level: float) -> float:
+    """The bound of a score on its bad side: the end of the interval that leaves as much on the other side."""
+    value, unseen = resampled.values[score], _unseen(resampled, score, level)
+    found = intervals(resampled, 2 * level - 1)[score]
+    if less_is_better(score):
+        return value + unseen if found["high"] is None else max(found["high"], value + unseen)
+    return value - unseen if found["low"] is None else min(found["low"], value - unseen)
 
 
 def _enough(n_resamples: int, alpha: float) -> int:
@@ -212,9 +218,10 @@ def _enough(n_resamples: int, alpha: float) -> int:
     return max(n_resamples, math.ceil(_RESAMPLES_IN_TAIL / alpha))
 
 
-def _unseen(rows: int, level: float) -> float:
-    """The share of rows that may be otherwise though none of these is."""
-    return 1.0 - float((1 - level) ** (1 / rows))
+def _unseen(resampled: Resampled, score: str, level: float) -> float:
+    """What a score may be off by, since a share of the rows may be otherwise though none of these is."""
+    share = 1.0 - float((1 - level) ** (1 / resampled.examples))
+    return share * (1.0 if is_share(score) else max(1.0, abs(resampled.values[score])))
 
 
 def _finite(value: float | None) -> float | None:
@@ -232,7 +239,7 @@ def _signed(value: float) -> str:
 def _check_names(candidate: Examples, settings: Promotion) -> None:
     scores = candidate.task.all_score_names
     asked = [("promotion.metric", primary(candidate, settings), (*scores, "loss"))]
-    asked += [("promotion.floors", name, scores) for name in settings.floors]
+    asked += [("promotion.floors", name, (*scores, "loss")) for name in settings.floors]
     for name in settings.guarded:
         score, _, where = name.partition(_ON)
         asked.append(("promotion.guarded", score, (*scores, "loss")))

@@ -1,4 +1,4 @@
-"""Answers to a file of texts that may be larger than memory, and that a killed run goes on with.
+"""Answers to a file of rows that may be larger than memory, and that a killed run goes on with.
 
 The answers of each chunk of rows become a file of their own, written beside the output and then renamed, so a chunk is
 there whole or not at all. A run that finds such files of the same input and the same model goes on behind them. When
@@ -18,15 +18,17 @@ import pyarrow as pa
 from pipeline import digest, json_file
 from pipeline.errors import UserError, did_you_mean
 from pipeline.progress import bar
-from pipeline.serving import card, tables
+from pipeline.serving import asking, tables
+from pipeline.serving.asking import Row
 from pipeline.serving.predictor import Predictor
-from pipeline.serving.tables import Row
-from pipeline.tasks.base import Answer
 
 CHUNK = 4096
 """Rows that are in memory at once."""
+Asked = dict[str, tuple[str, Any]]
+"""What the model reads, by the task's own names: the column of the input, and the value of the task's example."""
+
 _TAKEN = "predicted_"
-_KINDS = {str: pa.string(), float: pa.float64()}
+_KINDS = {str: pa.string(), float: pa.float64(), int: pa.int64()}
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Work:
     Attributes:
         input: SHA-256 of the input file.
         model: SHA-256 of the exported model (`digest.of_folder`).
-        columns: the columns of the texts.
+        columns: what is asked, in the task's order.
         chunk: rows of a chunk.
     """
 
@@ -53,7 +55,7 @@ class Done:
     Attributes:
         rows: of the output.
         resumed: how many of them an earlier run had answered.
-        unanswered: how many have an empty text, and so no answer.
+        unanswered: how many ask nothing, as their text is empty, and so have no answer.
     """
 
     rows: int
@@ -66,35 +68,37 @@ def predict(
 ) -> Done:
     """Write the rows of a file with the model's answers behind them, in the order of the rows.
 
-    A row whose text is empty gets no answer. An answer whose name a column of the input has already is called
+    A row whose text is empty gets no answer. A list or an object in an answer is a text of JSON where the format has
+    none; numbers are a list in Parquet, too. An answer whose name a column of the input has already is called
     `predicted_` and that name.
 
     Args:
         model: the folder that the predictor was loaded from.
         source: a .csv, .tsv, .jsonl or .parquet file; so is the output.
-        columns: the columns of the texts; without any, `text` and, for pairs, `text_pair`.
+        columns: those of the input that hold what the model reads, in its order; without any, those of its own names.
 
     Raises:
-        UserError: a file cannot be read or written, or a column is missing or holds what is no text.
+        UserError: a file cannot be read or written, or a column is missing or holds what the task does not take.
     """
     tables.ending(output)
     if source.resolve() == output.resolve():
         raise UserError(f"{output} is the input: the output would take its place. Name another.")
-    names = _text_columns(source, predictor.card, columns)
-    rows, unanswered, there = _looked_through(source, names)
-    work = Work(digest.of_file(source), digest.of_folder(model), tuple(names), chunk)
+    asked = _asked_columns(source, predictor.task.example(), columns)
+    rows, unanswered, there = _looked_through(source, asked)
+    work = Work(digest.of_file(source), digest.of_folder(model), tuple(name for name, _ in asked.values()), chunk)
     folder = output.with_name(f"{output.name}.parts")
     done = _resume(folder, work)
-    called = _answer_names(predictor, there)
-    kinds = [(called[name], _KINDS[type(value)]) for name, value in _example(predictor).items()]
-    types = pa.schema([*tables.schema(source, there), *(pa.field(*kind) for kind in kinds)])
+    (example,) = predictor.ask([asking.of_example(predictor.task.example())])
+    called = {name: f"{_TAKEN}{name}" if name in there else name for name in example}
+    kinds = [pa.field(called[name], _type(value)) for name, value in example.items()]
+    types = pa.schema([*tables.schema(source, there), *kinds])
     parts = []
     with bar("predict", rows, min(done * chunk, rows)) as progress:
         for place, some in enumerate(tables.chunks(source, chunk)):
             part = folder / f"{place:08d}{output.suffix.lower()}"
             parts.append(part)
             if place >= done:
-                answered = _answered(predictor, some, names, called)
+                answered = _answered(predictor, some, asked, called)
                 _whole(part, lambda draft, rows=answered: tables.write(draft, rows, types))
                 progress.advance(len(some))
     _whole(output, lambda draft: tables.join(parts, draft, types.names))
@@ -102,25 +106,26 @@ def predict(
     return Done(rows, min(done * chunk, rows), unanswered)
 
 
-def _text_columns(source: Path, found: card.Card, columns: Sequence[str]) -> list[str]:
-    names = list(columns) or list(found.columns)
-    if len(names) != len(found.columns):
+def _asked_columns(source: Path, example: Row, columns: Sequence[str]) -> Asked:
+    names = list(columns) or list(example)
+    if len(names) != len(example):
         raise UserError(
-            f"This model reads {', '.join(found.columns)}: name {len(found.columns)} columns, in that order; "
+            f"This model reads {', '.join(example)}: name {len(example)} columns, in that order; "
             f"there are {len(names)}."
         )
     there = tables.columns(source)
-    for name in names:
+    for name, (ours, like) in zip(names, example.items(), strict=True):
         if name not in there:
+            which = asking.kind(like) if len(example) == 1 else ours
             raise UserError(
                 f"{source}: there is no column '{name}'; there are {', '.join(there)}.{did_you_mean(name, there)}\n"
-                "Say which column holds the text: --column NAME"
+                f"Say which column holds the {which}: --column NAME"
             )
-    return names
+    return {ours: (name, like) for name, (ours, like) in zip(names, example.items(), strict=True)}
 
 
-def _looked_through(source: Path, names: Sequence[str]) -> tuple[int, int, list[str]]:
-    """How many rows there are, how many without a text, and all columns: of JSONL each row may have its own.
+def _looked_through(source: Path, asked: Asked) -> tuple[int, int, list[str]]:
+    """How many rows there are, how many of them ask nothing, and all columns: of JSONL each row may have its own.
 
     What is wrong shows here, before hours of work.
     """
@@ -130,19 +135,26 @@ def _looked_through(source: Path, names: Sequence[str]) -> tuple[int, int, list[
         for row in some:
             count += 1
             there |= dict.fromkeys(row)
-            for name in names:
-                if not isinstance(row.get(name), str | None):
-                    raise UserError(
-                        f"{source}, row {count}: the column '{name}' holds {row[name]!r}, which is no text."
-                    )
-            unanswered += not _has_texts(row, names)
+            if _is_blank(row, asked):
+                unanswered += 1
+            for name, like in asked.values():
+                if not asking.is_blank(row.get(name), like):
+                    try:
+                        asking.settled(row.get(name), like)
+                    except ValueError as error:
+                        raise UserError(f"{source}, row {count}: the column '{name}' {error}.") from None
     if count == 0:
         raise UserError(f"{source}: has no row")
     return count, unanswered, list(there)
 
 
-def _has_texts(row: Row, names: Sequence[str]) -> bool:
-    return all((row.get(name) or "").strip() for name in names)
+def _is_blank(row: Row, asked: Asked) -> bool:
+    return any(asking.is_blank(row.get(name), like) for name, like in asked.values())
+
+
+def _settled(row: Row, asked: Asked) -> Row:
+    """What a row asks, under the task's own names."""
+    return {ours: asking.settled(row.get(name), like) for ours, (name, like) in asked.items()}
 
 
 def _resume(folder: Path, work: Work) -> int:
@@ -160,26 +172,17 @@ def _resume(folder: Path, work: Work) -> int:
     return next(place for place in range(len(done) + 1) if place not in done)
 
 
-def _answer_names(predictor: Predictor, taken: Sequence[str]) -> dict[str, str]:
-    """What each part of an answer is called in the output."""
-    return {name: f"{_TAKEN}{name}" if name in taken else name for name in _example(predictor)}
+def _type(value: Any) -> pa.DataType:
+    """What Parquet keeps a part of an answer as, of which this is an example."""
+    numbers = isinstance(value, list) and value and all(isinstance(number, float) for number in value)
+    return pa.list_(pa.float64()) if numbers else _KINDS.get(type(value), pa.string())
 
 
-def _example(predictor: Predictor) -> Answer:
-    """Some answer, for the names and kinds of its parts."""
-    return predictor.answer(pa.table({name: ["."] for name in predictor.card.columns}))[0]
-
-
-def _answered(predictor: Predictor, rows: Sequence[Row], names: Sequence[str], called: dict[str, str]) -> list[Row]:
-    asked = [row for row in rows if _has_texts(row, names)]
-    columns = {
-        column: pa.array([row[name] for row in asked], pa.string())
-        for column, name in zip(predictor.card.columns, names, strict=True)
-    }
-    answers = iter(predictor.answer(pa.table(columns)))
+def _answered(predictor: Predictor, rows: Sequence[Row], asked: Asked, called: dict[str, str]) -> list[Row]:
+    answers = iter(predictor.ask([_settled(row, asked) for row in rows if not _is_blank(row, asked)]))
     found = []
     for row in rows:
-        answer: Answer = next(answers) if _has_texts(row, names) else {}
+        answer = {} if _is_blank(row, asked) else next(answers)
         found.append(row | {column: answer.get(name) for name, column in called.items()})
     return found
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 import pipeline
 from pipeline import own
@@ -24,8 +23,9 @@ with warnings.catch_warnings():
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType, Array, Object, Property
 
-    from pipeline.serving import served
+    from pipeline.serving import asking, served
 
 README = "README.md"
 # What is imported to answer; a test loads a version where nothing else can be imported.
@@ -41,7 +41,6 @@ REQUIREMENTS = (
     "torch",
     "transformers",
 )
-_SYNTHETIC = ("A short text that somebody might ask about.", "And the text that belongs to it.")
 
 
 def write(
@@ -59,9 +58,9 @@ def write(
         UserError: the model cannot be loaded.
     """
     predictor = Predictor.load(model, Hardware(use_cpu=True), evaluate)
-    # Written here, never taken from the data: a registry shows it to everybody.
-    example = pd.DataFrame([dict(zip(predictor.card.columns, _SYNTHETIC, strict=False))])
-    answer = predictor.answer(pa.Table.from_pandas(example, preserve_index=False))[0]
+    # Made up, never taken from the data: a registry shows it to everybody.
+    example = predictor.task.example()
+    (answer,) = predictor.ask([asking.of_example(example)])
     names = [predictor.card.task, *filter(None, [predictor.task.model_class])]
     code = [Path(pipeline.__file__).parent, *own.packages(names)]
     _save(model, folder, code, example, answer, facts, served.settings_of(evaluate or Evaluate()))
@@ -74,7 +73,7 @@ def _save(
     model: Path,
     folder: Path,
     code: Sequence[Path],
-    example: pd.DataFrame,
+    example: Mapping[str, Any],
     answer: Answer,
     facts: Mapping[str, Any],
     settings: Mapping[str, int],
@@ -89,8 +88,8 @@ def _save(
             python_model=served.__file__,
             artifacts={served.MODEL: str(model)},
             code_paths=[str(path) for path in code],
-            signature=signature(list(example.columns), answer),
-            input_example=example,
+            signature=signature(example, answer),
+            input_example=pd.DataFrame([example]),
             pip_requirements=requirements(),
             metadata=dict(facts),
             model_config=dict(settings),
@@ -109,12 +108,23 @@ def _forget_this_machine(folder: Path) -> None:
         shutil.rmtree(cache)
 
 
-def signature(columns: list[str], answer: Mapping[str, str | float]) -> ModelSignature:
-    """Texts in, and out what the task answers: words as strings, numbers as doubles."""
-    inputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, name) for name in columns]
-    kinds = {str: DataType.string, float: DataType.double}
-    outputs: list[ColSpec | TensorSpec] = [ColSpec(kinds[type(value)], name) for name, value in answer.items()]
+def signature(example: Mapping[str, Any], answer: Mapping[str, Any]) -> ModelSignature:
+    """Rows like the task's example in, and out what it answers: words, numbers, or anything that JSON has."""
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(_asked(value), name) for name, value in example.items()]
+    kinds = {str: DataType.string, float: DataType.double, int: DataType.long}
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(kinds.get(type(value), AnyType()), name) for name, value in answer.items()
+    ]
     return ModelSignature(Schema(inputs), Schema(outputs))
+
+
+def _asked(value: Any) -> Any:
+    """The type of what has this value in the example."""
+    if isinstance(value, list):
+        return Array(_asked(value[0]))
+    if isinstance(value, dict):
+        return Object([Property(name, _asked(part)) for name, part in value.items()])
+    return DataType.string
 
 
 def requirements() -> list[str]:

@@ -1,9 +1,10 @@
-"""An exported model that answers texts, whatever its task."""
+"""An exported model that answers what is asked, whatever its task."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from pipeline.evaluation.predict import predict
 from pipeline.model import export
 from pipeline.params import Evaluate, Hardware
 from pipeline.serving import card
+from pipeline.serving.asking import Row
 from pipeline.tasks.base import Answer, Collation, Predictions, Task
 from pipeline.world import World
 
@@ -63,6 +65,18 @@ class Predictor:
             ) from error
         return cls(found, task, model, tokenizer, world, hardware.forward_tokens, evaluate or Evaluate())
 
+    def ask(self, rows: Sequence[Row]) -> list[Answer]:
+        """Answers to rows of `asking.settled` values, in their order; a column may hold texts and lists of words."""
+        alike: dict[tuple[type, ...], list[int]] = defaultdict(list)
+        for place, row in enumerate(rows):
+            alike[tuple(map(type, row.values()))].append(place)
+        answers: list[Answer] = [{}] * len(rows)
+        for places in alike.values():
+            found = self.answer(pa.Table.from_pylist([rows[place] for place in places]))
+            for place, answer in zip(places, found, strict=True):
+                answers[place] = answer
+        return answers
+
     def answer(self, rows: pa.Table) -> list[Answer]:
         """Answers to rows with the columns of `card.columns`, in their order.
 
@@ -77,7 +91,7 @@ class Predictor:
         asked = rows.select(self.card.columns).add_column(0, "id", ids)
         if self.task.generates != "none":
             return self.task.answers({}, self._written(asked, "answer"))
-        return self.task.answers(self._predicted(self.task.unanswered(asked), "answer"), asked)
+        return self.task.answers(self._predicted(self.task.unanswered(asked), "answer", _Asked), asked)
 
     def judged(self, rows: pa.Table, labels: Sequence[str]) -> tuple[Task, Predictions]:
         """What the model says to prepared rows, which may have labels that it never heard of.
@@ -99,7 +113,7 @@ class Predictor:
             )
         if not set(self.card.columns) <= set(rows.column_names):
             raise UserError(f"The model reads {', '.join(self.card.columns)}, which is not what the rows have.")
-        if tuple(labels) == self.task.labels:
+        if tuple(labels) == self.task.labels or "label" not in rows.column_names:
             return self.task, self._predicted(rows, "score again")
         named = [_named(label, labels) for label in rows["label"].to_pylist()]
         known, unknown = _known(named, self.task.labels)
@@ -109,16 +123,24 @@ class Predictor:
         task = replace(self.task, labels=tuple(dict.fromkeys([*self.task.labels, *labels])))
         return task, task.from_columns(pa.table(columns))
 
-    def _predicted(self, rows: pa.Table, title: str) -> Predictions:
+    def _predicted(self, rows: pa.Table, title: str, store: type[Store] = Store) -> Predictions:
         encoded = self.task.encode(rows, self._tokenizer, self.task.settled(self.card.tokenizer), False)
         collation, tokens = Collation(self._model.config, self._tokenizer), self._micro_batch_tokens
-        found = predict(self._model, self.task, Store(encoded), rows, collation, self._world, tokens, title)
+        found = predict(self._model, self.task, store(encoded), rows, collation, self._world, tokens, title)
         return self.task.with_texts(found, self._written(rows, title)) if self.task.generates == "all" else found
 
     def _written(self, rows: pa.Table, title: str) -> pa.Table:
         collation, tokens = Collation(self._model.config, self._tokenizer), self._micro_batch_tokens
         settings = self.task.settled(self.card.tokenizer), self._evaluate
         return generate(self._model, self.task, rows, collation, self._world, *settings, tokens, title)
+
+
+class _Asked(Store):
+    """Examples of somebody who asks: what is drawn for one hangs on its place in its row, not on what else is asked."""
+
+    def examples(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        first = np.searchsorted(self.rows, self.rows[indices])
+        return super().examples(indices) | {"index": np.asarray(indices) - first}
 
 
 def _named(label: int | list[int], labels: Sequence[str]) -> str | list[str]:

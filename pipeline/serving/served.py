@@ -3,12 +3,13 @@
 The package `pipeline` travels with the version, so it answers where there is no project.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
-import pyarrow as pa
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
@@ -26,7 +27,7 @@ def settings_of(evaluate: Evaluate) -> dict[str, int]:
 
 
 class Served(PythonModel):
-    """A pyfunc over `Predictor`: rows of texts in, rows of answers out, in their order."""
+    """A pyfunc over `Predictor`: rows in, rows of answers out, in their order."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the exported model, on the GPU if there is one."""
@@ -40,29 +41,44 @@ class Served(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Answers to a table of texts.
+        """Answers to a table of what is asked.
 
         Raises:
-            MlflowException: a text is missing or empty; a server answers 400.
+            MlflowException: a value is missing, empty, or none that the task takes; a server answers 400.
         """
-        columns = self._predictor.card.columns
         try:
-            answers = self._predictor.answer(pa.table({name: _texts(model_input, name) for name in columns}))
+            answers = self._predictor.ask(_settled(model_input, self._predictor.task.example()))
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         return pd.DataFrame(answers)
 
 
-def _texts(rows: Any, name: str) -> list[str]:
-    """The texts of a column, none of them empty."""
-    texts = rows[name].tolist() if len(rows) else []
-    if not texts:
+def _settled(table: pd.DataFrame, example: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a table as those of the task."""
+    # Imported here, as is what it takes.
+    from pipeline.serving import asking
+
+    found: list[dict[str, Any]] = [{} for _ in range(len(table))]
+    if not found:
         raise UserError("There is no row to answer.")
-    for place, text in enumerate(texts):
-        if not isinstance(text, str) or not text.strip():
-            what = "empty" if isinstance(text, str) else "missing" if pd.isna(text) else "no text"
-            raise UserError(f"Row {place}: its column '{name}' is {what}; it must be a text.")
-    return texts
+    for name, like in example.items():
+        values = table[name].tolist() if name in table else [None] * len(table)
+        for place, value in enumerate(map(_plain, values)):
+            if asking.is_blank(value, like):
+                what = "missing" if value is None else "empty"
+                raise UserError(f"Row {place}: its column '{name}' is {what}; it must be a {asking.kind(like)}.")
+            try:
+                found[place][name] = asking.settled(value, like)
+            except ValueError as error:
+                raise UserError(f"Row {place}: its column '{name}' {error}.") from None
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A value without what MLflow and pandas make of it: arrays for lists, and signs of their own for null."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return None if pd.api.types.is_scalar(value) and pd.isna(value) else value
 
 
 mlflow.models.set_model(Served())

@@ -17,11 +17,10 @@ import pyarrow.parquet as pq
 from pipeline.data import text_files
 from pipeline.data.rows import distinct
 from pipeline.errors import UserError, first_line
+from pipeline.serving.asking import Row
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
-
-Row = dict[str, Any]
 
 
 def ending(path: Path) -> str:

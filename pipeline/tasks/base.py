@@ -8,6 +8,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pipeline.data.store import Store
 
 _STATE = "task.json"
+_ASKED = ("A short text that somebody might ask about.", "And the text that belongs to it.")
 
 GENERATED = "generated"
 """The column of rows that holds what the model wrote to each; null where it was not asked to."""
@@ -123,6 +125,7 @@ class Task(ABC):
     Attributes:
         layouts: the columns where the params name none, the first that a source has.
         score_names: the scores, the first being the one that a headline names; `loss` comes on top.
+        pipeline_tag: what the Hugging Face hub calls the task; None where it has no such task.
         share_of_rows: the score that is the share of the rows that `right` names; None if there is none.
         over_length: what may become of examples longer than `tokenizer.max_seq_length`; the first is the task's own.
         generates: the rows of an evaluation to which the model writes texts: none, a few for the report, or all, since
@@ -140,6 +143,7 @@ class Task(ABC):
 
     layouts: ClassVar[tuple[Layout, ...]]
     score_names: ClassVar[tuple[str, ...]]
+    pipeline_tag: ClassVar[str | None] = None
     share_of_rows: ClassVar[str | None] = None
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise")
     generates: ClassVar[Literal["none", "few", "all"]] = "none"
@@ -451,6 +455,14 @@ class Task(ABC):
         return predictions
 
     # Answers (predict, serve)
+
+    def example(self) -> dict[str, Any]:
+        """A row that somebody might ask, written here and not taken from the data: it shows what each column takes.
+
+        That is a text; a list of words, or a text that has them; or messages, or a text that a user says. A text that
+        is empty here may be so elsewhere.
+        """
+        return dict(zip(self.inputs, chain(_ASKED, repeat(_ASKED[0])), strict=False))
 
     @classmethod
     def unanswered(cls, rows: pa.Table) -> pa.Table:

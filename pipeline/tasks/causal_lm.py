@@ -30,6 +30,7 @@ class CausalLM(Task):
 
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("text",)),)
     score_names: ClassVar[tuple[str, ...]] = ("perplexity", "bits_per_byte")
+    pipeline_tag: ClassVar[str | None] = "text-generation"
     over_length: ClassVar[tuple[str, ...]] = ("window", "truncate", "drop", "raise")
     is_packed: ClassVar[bool] = True
 

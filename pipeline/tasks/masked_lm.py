@@ -37,6 +37,7 @@ class MaskedLM(Task):
 
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("text",)),)
     score_names: ClassVar[tuple[str, ...]] = ("perplexity", "token_accuracy")
+    pipeline_tag: ClassVar[str | None] = "fill-mask"
     over_length: ClassVar[tuple[str, ...]] = ("window", "truncate", "drop", "raise")
 
     @classmethod

@@ -36,6 +36,7 @@ class MultipleChoice(Task):
 
     layouts: ClassVar[tuple[Layout, ...]] = (Layout((_CONTEXT, _START, "ending0", "ending1"), "label"),)
     score_names: ClassVar[tuple[str, ...]] = ("accuracy",)
+    pipeline_tag: ClassVar[str | None] = "multiple-choice"
     share_of_rows: ClassVar[str | None] = "accuracy"
     inputs: tuple[str, ...] = (_CONTEXT, _START, "ending0", "ending1")
 
@@ -186,6 +187,10 @@ class MultipleChoice(Task):
                 ],
             )
         ]
+
+    def example(self) -> dict[str, Any]:
+        endings = {name: f"They end it in way {place}." for place, name in enumerate(self.inputs[2:], 1)}
+        return {_CONTEXT: "Two people begin something.", _START: "", **endings}
 
     @classmethod
     def unanswered(cls, rows: pa.Table) -> pa.Table:

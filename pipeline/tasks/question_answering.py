@@ -54,6 +54,7 @@ class QuestionAnswering(Task):
 
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("question", "context"), "answers"),)
     score_names: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
+    pipeline_tag: ClassVar[str | None] = "question-answering"
     share_of_rows: ClassVar[str | None] = "exact_match"
     over_length: ClassVar[tuple[str, ...]] = ("window", "truncate", "drop", "raise")
     inputs: tuple[str, ...] = ("question", "context")
@@ -207,6 +208,9 @@ class QuestionAnswering(Task):
                 ],
             ),
         ]
+
+    def example(self) -> dict[str, Any]:
+        return {"question": "Where was Ada Lovelace born?", "context": "Ada Lovelace was born in London."}
 
     @classmethod
     def unanswered(cls, rows: pa.Table) -> pa.Table:

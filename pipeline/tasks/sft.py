@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from pipeline.data import packing, turns
-from pipeline.data.conversations import ASSISTANT, Message, conversations, parsed
+from pipeline.data.conversations import ASSISTANT, USER, Message, conversations, parsed
 from pipeline.errors import UserError
 from pipeline.metrics import language
 from pipeline.metrics.neighbours import following
@@ -40,6 +40,7 @@ class SFT(Task):
         Layout(("conversations",)),
     )
     score_names: ClassVar[tuple[str, ...]] = ("perplexity", "bits_per_byte")
+    pipeline_tag: ClassVar[str | None] = "text-generation"
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
     is_packed: ClassVar[bool] = True
     takes_turns: ClassVar[bool] = True
@@ -121,6 +122,9 @@ class SFT(Task):
         self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer
     ) -> Sequence[Sequence[int]]:
         return [turns.prompt(_asked(conversation), tokenizer) for conversation in _of(rows)]
+
+    def example(self) -> dict[str, Any]:
+        return {"messages": [{"role": USER, "content": "What does a pipeline do?"}]}
 
     def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
         return [{"generated_text": text} for text in rows[GENERATED].to_pylist()]

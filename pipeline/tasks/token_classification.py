@@ -60,6 +60,7 @@ class TokenClassification(Task):
 
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("tokens",), "ner_tags"),)
     score_names: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy")
+    pipeline_tag: ClassVar[str | None] = "token-classification"
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
     inputs: tuple[str, ...] = ("tokens",)
 
@@ -261,6 +262,9 @@ class TokenClassification(Task):
                 ],
             ),
         ]
+
+    def example(self) -> dict[str, Any]:
+        return {"tokens": ["Ada", "Lovelace", "was", "born", "in", "London", "."]}
 
     @classmethod
     def unanswered(cls, rows: pa.Table) -> pa.Table:

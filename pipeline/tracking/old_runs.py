@@ -13,6 +13,7 @@ from mlflow import MlflowClient, entities
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
+from pipeline.scores import less_is_better
 from pipeline.tracking import records, store
 from pipeline.tracking.records import Record
 
@@ -37,7 +38,7 @@ class Wanted:
 
     Attributes:
         best: so many runs with the best scores.
-        metric: by which they are the best; one that ends with `loss` is better when it is lower.
+        metric: by which they are the best, such as `validation/loss`, of which less is better.
         models: the models that are kept, by DVC's hash or SHA-256, each with the reason.
         resumable: ids of runs (or of their journals) that a checkpoint can go on with.
     """
@@ -145,7 +146,7 @@ def _reasons(client: MlflowClient, runs: Sequence[entities.Run], wanted: Wanted)
     registered = _registered(client)
     scores = {run.info.run_id: _score(client, run, wanted.metric) for run in runs if run.info.status == "FINISHED"}
     known = {run_id: score for run_id, score in scores.items() if score is not None}
-    order = sorted(known, key=lambda run_id: known[run_id], reverse=not wanted.metric.endswith("loss"))
+    order = sorted(known, key=lambda run_id: known[run_id], reverse=not less_is_better(wanted.metric))
     best = {run_id: place for place, run_id in enumerate(order[: wanted.best], start=1)}
     reasons = {}
     for run in runs:
@@ -177,7 +178,7 @@ def _score(client: MlflowClient, run: entities.Run, metric: str) -> float | None
         return None
     values = [point.value for point in client.get_metric_history(run.info.run_id, metric)]
     values = [value for value in values if value == value]
-    return (min if metric.endswith("loss") else max)(values, default=None)
+    return (min if less_is_better(metric) else max)(values, default=None)
 
 
 def _registered(client: MlflowClient) -> dict[str, str]:

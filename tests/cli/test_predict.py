@@ -1,5 +1,7 @@
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -89,6 +91,26 @@ def test_on_a_terminal_a_table_shows_texts_as_they_are(capsys: pytest.CaptureFix
     head, row = capsys.readouterr().out.splitlines()
     assert head.split() == ["label", "probability", "text", "text", "pair"]
     assert row.split() == ["[red]", "0.9877", "[bold]:smile:", "a", "b"]
+
+
+def test_what_no_word_or_number_is_comes_as_json_on_one_line(capsys: pytest.CaptureFixture[str]):
+    answer = {"entities": [{"type": "PER", "start": 0, "probability": 0.123456}], "text": "two\nlines", "place": 2}
+    predict_command._show_lines([(("Ada was here.",), answer)])
+    printed = capsys.readouterr().out
+    assert printed == '[{"type": "PER", "start": 0, "probability": 0.1235}]\ttwo lines\t2\tAda was here.\n'
+    predict_command._show_table([(("Ada was here.",), {"labels": ["a", "b"]})])
+    assert '["a", "b"]' in capsys.readouterr().out
+
+
+def test_a_model_of_more_than_two_columns_is_asked_by_a_file(predict: Predict, models: Path):
+    if not (models / "choice").exists():
+        shutil.copytree(models / "single", models / "choice")
+    card = json.loads((models / "choice" / project.MODEL_CARD).read_text())
+    card["state"]["inputs"] = ["sent1", "sent2", "ending0", "ending1"]
+    (models / "choice" / project.MODEL_CARD).write_text(json.dumps(card))
+    told = message(predict("--text", "a", model="choice"))
+    assert "reads sent1, sent2, ending0, ending1" in told
+    assert "--input rows.jsonl" in told
 
 
 @pytest.mark.parametrize(

@@ -165,3 +165,18 @@ def test_lists_failed_tasks_of_the_queue_with_the_command_that_queues_them_again
     message = f"commit: dvc-exp:{base}:{base}:dry-fig"
     git("update-ref", "--create-reflog", "-m", message, "refs/exps/celery/failed", commit)
     assert f"{commit[:7]}     dvc exp run --queue -n dry-fig -S train.seed=2\n" in shown()
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (["question", "context"], 'predict --text "..." --text-pair "..."'),
+        (["sent1", "sent2", "ending0", "ending1"], "predict --input rows.jsonl --output answers.jsonl"),
+    ],
+)
+def test_a_model_is_asked_as_its_columns_need_it(evaluated: Path, columns: list[str], said: str) -> None:
+    project.BEST_MODEL.mkdir(parents=True)
+    (project.BEST_MODEL / "config.json").write_text("{}")
+    card = {"task": "some-task", "state": {"inputs": columns}, "tokenizer": {}}
+    (project.BEST_MODEL / project.MODEL_CARD).write_text(json.dumps(card))
+    assert said in shown()

@@ -68,3 +68,12 @@ def test_a_score_that_is_not_defined_is_left_out() -> None:
 
 def test_it_is_the_same_for_the_same_results() -> None:
     assert model_card.render(findings()) == model_card.render(findings())
+
+
+def test_a_task_that_the_hub_does_not_know_has_no_tag_of_it() -> None:
+    """Those that it knows have its name, which may be another than the task's."""
+    known = front(model_card.render(replace(findings(), params=Params(task="masked-lm"))))
+    assert (known["pipeline_tag"], known["model-index"][0]["results"][0]["task"]["type"]) == ("fill-mask",) * 2
+    unknown = front(model_card.render(replace(findings(), params=Params(task="text-regression"))))
+    assert "pipeline_tag" not in unknown
+    assert unknown["model-index"][0]["results"][0]["task"]["type"] == "text-regression"

@@ -1,18 +1,23 @@
 """Runs are compared on the same rows, with what differed, what flipped, and which groups got worse."""
 
 import json
+from io import StringIO
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
+from rich.console import Console
 
 from pipeline import project
+from pipeline.cli import compare_tables
 from pipeline.errors import UserError
 from pipeline.evaluation import paired
+from pipeline.evaluation.examples import Examples
 from pipeline.lifecycle import compare_page
 from pipeline.lifecycle.compare import compare
 from pipeline.params import Evaluate, Params
+from pipeline.tasks.causal_lm import CausalLM
 from pipeline.tasks.text_classification import TextClassification
 from pipeline.tracking import groups, records
 from tests.evaluation.test_report import Page
@@ -40,7 +45,8 @@ def test_scores_flips_and_slices_of_two_runs(two: tuple[str, str]) -> None:
     for score, difference in comparison["differences"].items():
         assert difference["difference"] == pytest.approx(expected[score].difference)
         assert difference["p_value"] == pytest.approx(expected[score].p_value)
-        assert difference["verdict"] == "worse"
+        # The same probabilities, of fewer right rows: these are not too sure by less than they were not sure enough.
+        assert difference["verdict"] == ("better" if score == "calibration_error" else "worse"), score
     flipped = comparison["flipped"]
     assert flipped["to_right"] == []
     assert len(flipped["to_wrong"]) == round(-200 * comparison["differences"]["accuracy"]["difference"])
@@ -144,3 +150,23 @@ def test_the_page_shows_it_without_anything_from_outside(two: tuple[str, str], c
     assert len(page.of("img")) == 2
     assert not page.of("script")
     assert "://" not in text.split("base64,")[0]
+
+
+def test_a_task_without_right_and_wrong_rows_is_compared_by_its_scores(client: MlflowClient) -> None:
+    params = PARAMS.model_copy(update={"task": "causal-lm"})
+    for place, name in enumerate(("first", "second")):
+        loss = np.random.default_rng(3).uniform(40, 60, 200) + place * np.random.default_rng(4).normal(2, 1, 200)
+        found = {"loss": loss, "targets": np.full(200, 20), "bytes": np.full(200, 100)}
+        made(name, Examples(CausalLM(), GOOD.ids, GOOD.keys, found, GOOD.slices), params)
+    found = compare(["first", "second"], params)
+    (comparison,) = found["comparisons"]
+    assert {one["verdict"] for one in comparison["differences"].values()} == {"worse"}
+    assert comparison["flipped"] is None
+    page = Page(compare_page.render(found))
+    assert "perplexity (less is better)" in page.text
+    assert not page.of("img"), "no axis is right for all of its scores"
+    assert "Right before" not in page.text
+    with StringIO() as said:
+        compare_tables.show(found, Console(file=said, width=100))
+        assert "perplexity" in said.getvalue()
+        assert "right before" not in said.getvalue()

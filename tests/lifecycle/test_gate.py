@@ -9,7 +9,9 @@ from pipeline.errors import UserError
 from pipeline.evaluation.examples import Examples
 from pipeline.lifecycle.gate import Check, Verdict, judge
 from pipeline.params import Promotion
+from pipeline.tasks.causal_lm import CausalLM
 from pipeline.tasks.text_classification import TextClassification
+from pipeline.tasks.text_regression import TextRegression
 
 TASK = TextClassification(("bad", "good"))
 RESAMPLES = 300
@@ -276,7 +278,7 @@ def test_a_perfect_score_has_a_bound_all_the_same() -> None:
     ("settings", "said"),
     [
         ({"metric": "acuracy"}, r"promotion.metric: there is no score 'acuracy'.*Did you mean 'accuracy'\?"),
-        ({"floors": {"loss": 0.5}}, r"promotion.floors: there is no score 'loss'"),
+        ({"floors": {"los": 0.5}}, r"promotion.floors: there is no score 'los'.*Did you mean 'loss'\?"),
         ({"guarded": {"f2": 0.5}}, r"promotion.guarded: there is no score 'f2'"),
         ({"guarded": {"accuracy on lenght": 0.5}}, r"no slice 'lenght'; there is length. Did you mean 'length'\?"),
     ],
@@ -291,3 +293,57 @@ def test_the_same_inputs_give_the_same_verdict() -> None:
     assert decided(sliced(BETTER), sliced(CHAMPION), **settings) == decided(
         sliced(BETTER), sliced(CHAMPION), **settings
     )
+
+
+# Tasks without labels, and scores that are no shares
+
+
+def measured(error: float, rows: int = 400) -> Examples:
+    """Numbers that are told with an error of about this size."""
+    draw = np.random.default_rng(5)
+    target = draw.uniform(0, 5, rows)
+    prediction = target + error * draw.normal(0, 1, rows)
+    names = np.array([str(row) for row in range(rows)], dtype=object)
+    found = {"target": target, "prediction": prediction, "loss": np.square(prediction - target)}
+    return Examples(TextRegression(), names, names, found, {})
+
+
+def read(surprise: float, rows: int = 400) -> Examples:
+    """Texts of 20 tokens and 100 bytes, each token of which surprises by so many nats, more or less."""
+    draw = np.random.default_rng(6)
+    loss = 20 * (surprise + 0.05 * draw.normal(0, 1, rows))
+    names = np.array([str(row) for row in range(rows)], dtype=object)
+    found = {"loss": loss, "targets": np.full(rows, 20), "bytes": np.full(rows, 100)}
+    return Examples(CausalLM(), names, names, found, {})
+
+
+def test_a_regression_is_judged_by_its_correlation_and_a_floor_of_an_error_is_the_most() -> None:
+    better, worse = measured(0.5), measured(1.0)
+    assert decided(better, worse, floors={"mse": 0.4, "pearson": 0.9}, guarded={"mae": 0.1}).passed
+    assert not decided(worse, better).passed
+    above = only(decided(better, None, floors={"mse": 0.1}))
+    assert (above.rule, above.outcome) == ("mse is at most 0.1", "broken")
+    near = only(decided(better, None, floors={"mse": 0.26}))
+    assert near.outcome == "cannot tell"
+    assert near.low is not None and near.value is not None
+    assert near.value < 0.26 < near.low, "what an error may be lies above it"
+
+
+def test_a_perplexity_must_fall_and_may_have_a_floor_and_a_margin_above_one() -> None:
+    better, worse = read(3.0), read(3.1)
+    gained = decided(better, worse, floors={"perplexity": 25}, guarded={"bits_per_byte": 0.05})
+    assert gained.passed
+    assert next(check.rule for check in gained.checks) == "perplexity is at most 25"
+    assert not decided(worse, better).passed
+    near = {"required": "non-inferior", "metric": "perplexity"}
+    assert decided(worse, better, margin=4, **near).passed
+    assert not decided(worse, better, margin=1, **near).passed
+    assert only(decided(worse, better, margin=4, **near)).rule.startswith("perplexity is at most 4 above")
+
+
+def test_rows_that_nobody_saw_count_as_much_as_a_row_does() -> None:
+    same = read(3.0, rows=40)
+    check = only(decided(same, same, required="non-inferior", margin=0.5))
+    share = 1 - 0.05 ** (1 / 40)
+    assert check.low == pytest.approx(-share * same.task.scores(same.predictions)["perplexity"])
+    assert check.outcome == "cannot tell"

@@ -44,13 +44,14 @@ def test_the_best_are_those_whose_best_evaluation_was_best(client: MlflowClient,
     assert set(reasons(0).values()) == {None}
 
 
-def test_of_losses_the_lowest_is_best(client: MlflowClient, experiment: str):
+@pytest.mark.parametrize("metric", ["validation/loss", "validation/perplexity"])
+def test_where_less_is_better_the_lowest_is_best(client: MlflowClient, experiment: str, metric: str):
     runs = []
     for loss in (0.5, 0.3, 0.7):
         run_id = run(client, experiment)
-        client.log_metric(run_id, "validation/loss", loss)
+        client.log_metric(run_id, metric, loss)
         runs.append(run_id)
-    assert [run_id for run_id, reason in reasons(1, "validation/loss").items() if reason] == [runs[1]]
+    assert [run_id for run_id, reason in reasons(1, metric).items() if reason] == [runs[1]]
 
 
 def test_what_is_registered_running_in_use_or_unknown_is_kept(client: MlflowClient, experiment: str):
