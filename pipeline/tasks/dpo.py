@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.data import groups, turns
-from pipeline.data.conversations import ASSISTANT, Message, parsed, replies
+from pipeline.data.conversations import ASSISTANT, USER, Message, parsed, replies
 from pipeline.data.packing import NO_TARGET
 from pipeline.errors import UserError
 from pipeline.metrics import preferences
@@ -45,6 +45,7 @@ class DPO(Task):
         Layout(("prompt", "chosen", "rejected")),
         Layout(("conversations", "chosen", "rejected")),
     )
+    pipeline_tag: ClassVar[str | None] = "text-generation"
     score_names: ClassVar[tuple[str, ...]] = ("accuracy", "margin")
     share_of_rows: ClassVar[str | None] = "accuracy"
     takes_turns: ClassVar[bool] = True
@@ -155,6 +156,9 @@ class DPO(Task):
         self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer
     ) -> Sequence[Sequence[int]]:
         return [turns.prompt(asked, tokenizer) for asked in _of(rows, "prompt")]
+
+    def example(self) -> dict[str, Any]:
+        return {"prompt": [{"role": USER, "content": "What does a pipeline do?"}]}
 
     def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
         return [{"generated_text": text} for text in rows[GENERATED].to_pylist()]
