@@ -23,7 +23,7 @@ class Mean:
     labels: ClassVar[tuple[str, ...]] = ()
     share_of_rows: ClassVar[str | None] = "accuracy"
 
-    def scores(self, predictions: Predictions) -> dict[str, float]:
+    def all_scores(self, predictions: Predictions) -> dict[str, float]:
         mean = float(predictions["target"].mean())
         return {"mean": mean, "rest": 1 - mean}
 
