@@ -19,7 +19,7 @@ import torch
 from pipeline import own
 from pipeline.data import splits
 from pipeline.data.audit import decontaminate
-from pipeline.data.rows import Wanted, require_columns, source_of, with_source
+from pipeline.data.rows import Wanted, require_columns, source_of, text_column, with_source
 from pipeline.data.targets import label_ids
 from pipeline.errors import UserError
 from pipeline.params import Data, Tokenizer, Train
@@ -195,14 +195,19 @@ class Task(ABC):
         return found
 
     @classmethod
-    @abstractmethod
     def check_columns(cls, table: pa.Table, data: Data) -> None:
-        """Raise a UserError if a column of a raw table is missing, or holds what the task cannot take."""
+        """Raise a UserError if a column of a raw table is missing, or holds what the task cannot take.
+
+        By default a task takes one column, of texts.
+        """
+        texts = cls.layout_of(table, data).texts
+        if len(texts) > 1:
+            raise UserError(f"data.text_column_names: {len(texts)} columns; this task takes one, of texts.")
+        text_column(table, texts[0])
 
     @classmethod
-    @abstractmethod
     def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> "Task":
-        """The task with what the rows show, such as the labels of the training rows.
+        """The task with what the rows show, such as the labels of the training rows; by default nothing.
 
         It may be a subclass, where the kind of a column decides.
 
@@ -213,8 +218,10 @@ class Task(ABC):
         Raises:
             UserError: as in `check_columns`, or the rows do not make this task.
         """
+        for table in tables.values():
+            cls.check_columns(table, data)
+        return cls()
 
-    @abstractmethod
     def rows(self, table: pa.Table, data: Data) -> pa.Table:
         """A raw table under the task's own names, in its order: `id` (string), the columns of `inputs`, the target.
 
@@ -223,6 +230,8 @@ class Task(ABC):
         Raises:
             UserError: a value is not what the task can take.
         """
+        (name,) = self.layout_of(table, data).texts
+        return pa.table({"id": table["id"], "text": text_column(table, name)})
 
     def texts(self, rows: pa.Table) -> list[tuple[str, ...]]:
         """What the model reads of each row: rows with the same texts are the same question."""

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 import pyarrow as pa
@@ -63,12 +63,6 @@ class DPO(Task):
                 "the other one."
             )
         replies(table, texts)
-
-    @classmethod
-    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Self:
-        for table in tables.values():
-            cls.check_columns(table, data)
-        return cls()
 
     def rows(self, table: pa.Table, data: Data) -> pa.Table:
         found = replies(table, self.layout_of(table, data).texts)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +11,10 @@ import torch
 
 from pipeline.data.encoding import encode
 from pipeline.data.packing import NO_TARGET
-from pipeline.data.rows import text_column
 from pipeline.errors import UserError
 from pipeline.metrics import language
 from pipeline.metrics.neighbours import between
-from pipeline.params import Data, Tokenizer, Train
+from pipeline.params import Tokenizer, Train
 from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, padded, padded_inputs
 from pipeline.views import View
 
@@ -39,23 +38,6 @@ class MaskedLM(Task):
     score_names: ClassVar[tuple[str, ...]] = ("perplexity", "token_accuracy")
     pipeline_tag: ClassVar[str | None] = "fill-mask"
     over_length: ClassVar[tuple[str, ...]] = ("window", "truncate", "drop", "raise")
-
-    @classmethod
-    def check_columns(cls, table: pa.Table, data: Data) -> None:
-        texts = cls.layout_of(table, data).texts
-        if len(texts) > 1:
-            raise UserError(f"data.text_column_names: {len(texts)} columns; this task takes one, of texts.")
-        text_column(table, texts[0])
-
-    @classmethod
-    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Self:
-        for table in tables.values():
-            cls.check_columns(table, data)
-        return cls()
-
-    def rows(self, table: pa.Table, data: Data) -> pa.Table:
-        (name,) = self.layout_of(table, data).texts
-        return pa.table({"id": table["id"], "text": text_column(table, name)})
 
     def encode(
         self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool

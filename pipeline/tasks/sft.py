@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import pyarrow as pa
 import torch
@@ -56,12 +56,6 @@ class SFT(Task):
                 "completion, or an instruction, an input and an output."
             )
         conversations(table, texts)
-
-    @classmethod
-    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Self:
-        for table in tables.values():
-            cls.check_columns(table, data)
-        return cls()
 
     def rows(self, table: pa.Table, data: Data) -> pa.Table:
         found = conversations(table, self.layout_of(table, data).texts)
