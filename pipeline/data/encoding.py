@@ -50,12 +50,7 @@ def encode(
     too_long = np.flatnonzero(full_length > settings.max_seq_length)
     rows = np.arange(len(full_length), dtype=np.int32)
     if len(too_long) and settings.over_length == "raise":
-        place = int(too_long[0])
-        raise UserError(
-            f"{ids[place]}: the row has {full_length[place]:,} tokens, more than tokenizer.max_seq_length "
-            f"{settings.max_seq_length:,} ({len(too_long):,} such rows here).\n"
-            "Raise it, or set tokenizer.over_length to truncate, drop or window."
-        )
+        raise UserError(_too_long(ids, full_length, settings))
     if len(too_long) and settings.over_length == "drop" and training:
         rows = np.delete(rows, too_long)
         kept = {name: [values[row] for row in rows] for name, values in kept.items()}
@@ -82,6 +77,16 @@ def encode(
         full_length = full_length[rows]
     return _table(
         kept, rows, full_length, settings.over_length == "window" or (settings.over_length == "drop" and training)
+    )
+
+
+def _too_long(ids: Sequence[str], full_length: np.ndarray, settings: Tokenizer) -> str:
+    too_long = np.flatnonzero(full_length > settings.max_seq_length)
+    place = int(too_long[0])
+    return (
+        f"{ids[place]}: the row has {full_length[place]:,} tokens, more than tokenizer.max_seq_length "
+        f"{settings.max_seq_length:,} ({len(too_long):,} such rows here).\n"
+        "Raise it, or set tokenizer.over_length to truncate, drop or window."
     )
 
 

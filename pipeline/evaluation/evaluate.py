@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedModel
 
 from pipeline import digest, json_file, project, tasks
 from pipeline.data.store import Store
@@ -55,27 +55,13 @@ def evaluate(params: Params, world: World) -> Findings:
     rows = {split: pq.read_table(project.PREPARED / f"{split}.parquet") for split in project.SPLITS}
     before = reference.kept(project.BEST_MODEL)
     stores = {split: reference.open_store(split, before) for split in project.SPLITS}
-    tokens, encoding = params.hardware.forward_tokens, task.settled(params.tokenizer)
+    tokens = params.hardware.forward_tokens
     collation = Collation(model.config, AutoTokenizer.from_pretrained(project.BEST_MODEL))
     predictions = {
         split: predict(model, task, stores[split], rows[split], collation, world, tokens, f"evaluate {split}")
         for split in _JUDGED
     }
-    written = {
-        split: generate(
-            model,
-            task,
-            rows[split],
-            collation,
-            world,
-            encoding,
-            params.evaluate,
-            tokens,
-            f"write {split}",
-            most,
-        )
-        for split, most in _texts_wanted(task, params.evaluate).items()
-    }
+    written = _written(model, task, rows, collation, world, params)
     if task.generates == "all":
         predictions = {split: task.with_texts(found, written[split]) for split, found in predictions.items()}
     # Sparse solvers gain nothing from more threads (four took 20 times as long), and their last digits depend on them.
@@ -114,14 +100,20 @@ def evaluate(params: Params, world: World) -> Findings:
         device=world.describe(),
         minimised=minimised,
     )
+    _write(findings, answered)
+    _write_confusions(predictions["test"], task.labels if is_one_label else ())
+    return findings
+
+
+def _write(findings: Findings, answered: Mapping[str, Examples]) -> None:
+    """Write the answers, the scores, the report and the model card."""
+    params, metrics = findings.params, findings.metrics
     for split, found in answered.items():
         examples.write(project.EXAMPLES / f"{split}.parquet", params.task, found)
     json_file.write(project.RESULTS, metrics)
     json_file.write(project.EVALUATION_METRICS, compared(metrics))
-    _write_confusions(predictions["test"], task.labels if is_one_label else ())
     report.write(findings, project.REPORTS, texts=params.evaluate.publish_texts != "none")
     model_card.write(findings, project.REPORTS)
-    return findings
 
 
 @contextmanager
@@ -181,6 +173,24 @@ def _check_finite(task: Task, resampled: Resampled, split: str) -> None:
         value = resampled.values[metric.rpartition(".")[2]]
         if not math.isfinite(value):
             raise UserError(f"The metric {metric} is {value} for the {split} rows. It must be a finite number.")
+
+
+def _written(
+    model: PreTrainedModel,
+    task: Task,
+    rows: Mapping[str, pa.Table],
+    collation: Collation,
+    world: World,
+    params: Params,
+) -> dict[str, pa.Table]:
+    """By split, the rows to which the model writes texts, with these."""
+    encoding, tokens = task.settled(params.tokenizer), params.hardware.forward_tokens
+    return {
+        split: generate(
+            model, task, rows[split], collation, world, encoding, params.evaluate, tokens, f"write {split}", most
+        )
+        for split, most in _texts_wanted(task, params.evaluate).items()
+    }
 
 
 def _texts_wanted(task: Task, settings: Evaluate) -> dict[str, int | None]:
