@@ -331,7 +331,7 @@ class Train(Section):
     adam_beta2: Number = Field(0.999, ge=0, lt=1, description="AdamW's second moment")
     adam_epsilon: Number = Field(1e-8, gt=0, description="AdamW's epsilon")
     max_grad_norm: Number | None = Field(1.0, gt=0, description="longer gradients are cut to this norm; null never")
-    label_smoothing_factor: Number = Field(0.1, ge=0, lt=1, description="share of each target given to all labels")
+    label_smoothing_factor: Number = Field(0.0, ge=0, lt=1, description="share of each target given to all labels")
     mlm_probability: Number = Field(
         0.15, gt=0, lt=1, description="masked-lm: the share of tokens to find again in training; 0.15 in evaluation"
     )
@@ -350,9 +350,10 @@ class Train(Section):
     )
     eval_steps: int | None = Field(None, ge=1, description="steps between evaluations; null once an epoch")
     logging_steps: int = Field(10, ge=1, description="steps between points of the learning curve")
-    metric_for_best_model: str = Field(
-        "accuracy",
-        description="validation score that picks the best model; or loss; or a metric of your own (evaluate.metrics)",
+    metric_for_best_model: str | None = Field(
+        None,
+        description="validation score that picks the best model; or loss; or a metric of your own (evaluate.metrics); "
+        "null: the task's first",
     )
     early_stopping_patience: int | None = Field(
         None, ge=1, description="stop after so many evaluations without a better score; null never"
@@ -361,12 +362,8 @@ class Train(Section):
     @property
     def own_metric(self) -> str | None:
         """The dotted name of the metric of the user's own that picks the best model, if one does."""
-        return self.metric_for_best_model if "." in self.metric_for_best_model else None
-
-    @property
-    def best_score(self) -> str:
-        """The name of the score that picks the best model."""
-        return self.metric_for_best_model.rpartition(".")[2]
+        named = self.metric_for_best_model
+        return named if named is not None and "." in named else None
 
 
 class Evaluate(Section):
@@ -460,8 +457,11 @@ class Promotion(Section):
     required: Literal["better", "non-inferior"] = Field(
         "better", description="than the champion by more than noise; or not worse by more than the margin"
     )
-    margin: Number = Field(
-        0.01, gt=0, description="of non-inferior; how far behind the best champion that was on these test rows"
+    margin: Number | None = Field(
+        None,
+        gt=0,
+        description="of non-inferior: how far behind the best champion that was on these test rows; null: 0.01 of a "
+        "score that ends at 1, and of any other none",
     )
     floors: dict[str, Number] = Field(
         {}, description="score: the worst that it may be, such as {accuracy: 0.8} or {perplexity: 30}"

@@ -46,11 +46,11 @@ def check(params: Params) -> None:
 def _check_metric(params: Params, task: type[Task]) -> None:
     """Raise a UserError unless the score that picks the best model is one that is known while training."""
     metric = params.train.metric_for_best_model
-    if params.train.own_metric is not None:
-        own.check_metrics([metric], (*task.score_names, "loss"))
-        return
     known = [name for name in (*task.score_names, "loss") if name not in task.generated_scores]
-    if metric in known:
+    if params.train.own_metric is not None:
+        own.check_metrics([params.train.own_metric], (*task.score_names, "loss"))
+        return
+    if metric is None or metric in known:
         return
     late = metric in task.generated_scores
     why = f"'{metric}' needs texts, which are written after training" if late else f"there is no score '{metric}'"

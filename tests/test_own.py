@@ -135,7 +135,7 @@ def test_the_params_take_dotted_names_alone(folder: Path) -> None:
     named = Params(model=Model(**{"class": "a.B"}), train=Train(metric_for_best_model="a.cost_error"))
     project.PARAMS.write_text(params_file.render(named))
     assert params_file.read(project.PARAMS) == named
-    assert (named.model.class_, named.train.best_score) == ("a.B", "cost_error")
+    assert (named.model.class_, named.train.own_metric) == ("a.B", "a.cost_error")
 
 
 def test_the_packages_are_told_by_their_folders(package: str, folder: Path) -> None:

@@ -30,10 +30,12 @@ from pipeline.evaluation.examples import Examples
 from pipeline.evaluation.paired import Pair, mcnemar
 from pipeline.evaluation.statistics import Resampled, intervals
 from pipeline.params import Promotion
-from pipeline.scores import gain, is_share, less_is_better
+from pipeline.scores import ends_at_one, gain, is_share, less_is_better
 
 Outcome = Literal["held", "broken", "cannot tell"]
 _ON, _IS = " on ", "="
+# A point of a score that ends at 1.
+_POINT = 0.01
 # A bound needs so many resamples beyond it.
 _RESAMPLES_IN_TAIL = 10
 
@@ -135,10 +137,23 @@ def _decisive(
         reason = f"{_signed(gained)}, and surely above {_signed(low)}" if held else _not_better(gained, low)
         outcome: Outcome = "held" if held else "broken"
         return Check(f"{score} is better than the champion's", outcome, gained, low, 0.0, level, rows, reason)
+    margin = _margin(score, settings)
     best = max([champion, *earlier], key=lambda found: gain(score, found.task.all_scores(found.predictions)[score]))
     side = "above" if less_is_better(score) else "below"
-    rule = f"{score} is at most {settings.margin:g} {side} that of the best champion on these rows"
-    return _not_worse(rule, Pair.of(candidate, best, n_resamples), score, settings.margin, level)
+    rule = f"{score} is at most {margin:g} {side} that of the best champion on these rows"
+    return _not_worse(rule, Pair.of(candidate, best, n_resamples), score, margin, level)
+
+
+def _margin(score: str, settings: Promotion) -> float:
+    """How much worse than the best champion a model that is non-inferior may be."""
+    if settings.margin is not None:
+        return settings.margin
+    if ends_at_one(score):
+        return _POINT
+    raise UserError(
+        f"params.yaml: promotion.margin: how much worse a model may be by {score} and still count as no worse is yours "
+        "to say.\nSet it, in units of this score, or set promotion.required: better."
+    )
 
 
 def _guarded(candidate: Examples, champion: Examples, settings: Promotion, n_resamples: int) -> list[Check]:

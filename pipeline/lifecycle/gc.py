@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import dag, digest, project
+from pipeline import dag, digest, project, tasks
 from pipeline.errors import UserError
 from pipeline.lifecycle import dvc
 from pipeline.params import Params
+from pipeline.tasks.base import metric_for_best_model
 from pipeline.tracking import git, lineage, old_runs
 from pipeline.tracking import journal as journals
 from pipeline.tracking.old_runs import Old, Wanted
@@ -84,7 +85,8 @@ def plan(keep: Keep, params: Params, checkpoints: Sequence[Checkpoints]) -> Plan
         UserError: MLflow does not answer, or DVC cannot say what it would remove.
     """
     resumable = {found.run for found in checkpoints if found.run and not found.recorded}
-    wanted = Wanted(keep.best, f"validation/{params.train.best_score}", _models(), resumable)
+    metric = metric_for_best_model(tasks.find(params.task), params.train)
+    wanted = Wanted(keep.best, f"validation/{metric}", _models(), resumable)
     runs = old_runs.survey(params.tracking.experiment_name, wanted)
     known = {name: old for old in runs for name in (old.record.id, old.record.tags.get("reprise.journal"))}
     cache = dvc.cache(project.home())

@@ -507,6 +507,17 @@ def padded_inputs(examples: Mapping[str, Any], collation: Collation) -> dict[str
     return inputs
 
 
+def metric_for_best_model(task: Task | type[Task], settings: Train) -> str:
+    """The score that picks the best model: as the params say, else the task's first.
+
+    A first score that needs texts is not known while training: then it is `loss`.
+    """
+    if settings.metric_for_best_model is not None:
+        return settings.metric_for_best_model.rpartition(".")[2]
+    first = task.score_names[0]
+    return "loss" if first in task.generated_scores else first
+
+
 def rows_of(predictions: Predictions) -> int:
     """How many rows were predicted."""
     return len(next(iter(predictions.values())))

@@ -17,7 +17,7 @@ from pipeline.evaluation.reference import open_store
 from pipeline.params import Params
 from pipeline.progress import Bar, bar
 from pipeline.scores import gain
-from pipeline.tasks.base import Collation, Task
+from pipeline.tasks.base import Collation, Task, metric_for_best_model
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.learner import Learner
 from pipeline.training.loop import Step, steps
@@ -95,6 +95,7 @@ class Course:
         self._plan = BatchPlan(len(self._examples), settings.global_batch_size, settings.seed)
         self._total = self._plan.steps(settings.num_train_epochs, settings.max_steps)
         self._every = settings.eval_steps or self._plan.steps_per_epoch
+        self._metric = metric_for_best_model(self.task, settings)
         self._unread: list[Step] = []
 
     def stops_early(self) -> bool:
@@ -215,11 +216,11 @@ class Course:
         if last or state.best_step == state.step or state.step % self.params.hardware.save_steps == 0:
             self._save()
         if self.stops_early():
-            progress.say(f"train: no better {settings.best_score} for {state.waited} evaluations: done")
+            progress.say(f"train: no better {self._metric} for {state.waited} evaluations: done")
 
     def _evaluate(self) -> None:
         """Score the validation rows, and note whether they are the best scores so far."""
-        state, settings, parallel = self.state, self.params.train, self.parallel
+        state, parallel = self.state, self.parallel
         predictions = predict(
             self.learner.model,
             self.task,
@@ -234,8 +235,7 @@ class Course:
         scores = self.task.all_scores(predictions)
         self.log(state.step, {f"validation/{name}": value for name, value in scores.items()})
         state.validation_curve.append({"step": state.step, **scores})
-        score = scores[settings.best_score]
-        score = gain(settings.best_score, score)
+        score = gain(self._metric, scores[self._metric])
         score = score if math.isfinite(score) else -math.inf
         if state.best_step is None or score > state.best_score:
             state.best_step, state.best_score, state.waited = state.step, score, 0

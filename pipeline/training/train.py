@@ -15,7 +15,7 @@ from pipeline.model.build import build, check_recomputing
 from pipeline.model.export import export
 from pipeline.model.origin import check_noted
 from pipeline.params import Params
-from pipeline.tasks.base import Collation, Task
+from pipeline.tasks.base import Collation, Task, metric_for_best_model
 from pipeline.training.arrange import arrange, place
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.course import Course, Log, State
@@ -76,7 +76,7 @@ def train(
     checkpoints.wait()
     if world.rank == 0:
         assert state.best_step is not None, "the last step evaluates"
-        _write_results(state, params)
+        _write_results(state, metric_for_best_model(task, params.train))
         torch.manual_seed(params.train.seed)
         best = build(params, task, tokenizer)  # no checkpoint holds what does not train
         restore_model(best, checkpoints.open(state.best_step))
@@ -109,12 +109,12 @@ def _micro_batch_tokens(
     return tokens
 
 
-def _write_results(state: State, params: Params) -> None:
+def _write_results(state: State, metric: str) -> None:
     best = next(point for point in state.validation_curve if point["step"] == state.best_step)
     result: dict[str, Any] = {
         "steps": state.step,
         "best_step": state.best_step,
-        "metric_for_best_model": params.train.best_score,
+        "metric_for_best_model": metric,
         "train": {"loss": state.train_curve[-1]["loss"]},
         "validation": {name: value for name, value in best.items() if name != "step"},
     }

@@ -48,7 +48,7 @@ def test_a_pretrained_model_gets_its_own_tokenizer_and_lower_rates(folder: Path)
     assert (params.model.model_name_or_path, params.model.config) == ("data/models/tiny", None)
     assert params.tokenizer.tokenizer_name is None
     assert params.train.learning_rate < 5e-4 < Params().train.learning_rate
-    assert params.train.metric_for_best_model == "accuracy"
+    assert params.train.metric_for_best_model is None
     assert params.tokenizer.max_seq_length == 24
     assert seen.notes == []
 

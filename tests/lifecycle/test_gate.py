@@ -140,6 +140,21 @@ def test_margins_do_not_add_up_over_champions() -> None:
     assert only(verdict).value == pytest.approx(-0.045)
 
 
+def test_the_margin_is_a_point_of_a_score_that_ends_at_one() -> None:
+    row = [answered(wrong(60_000, range(6000 + step))) for step in (0, 300, 900)]
+    assert decided(row[1], row[0], required="non-inferior").passed
+    assert only(decided(row[2], row[0], required="non-inferior")).limit == -0.01
+    assert not decided(row[2], row[0], required="non-inferior").passed
+
+
+def test_the_margin_of_another_score_is_the_users_to_say() -> None:
+    loss = {"required": "non-inferior", "metric": "loss"}
+    with pytest.raises(UserError, match=r"promotion.margin: how much worse a model may be by loss .*\nSet it"):
+        decided(BETTER, CHAMPION, **loss)
+    assert decided(BETTER, CHAMPION, **loss, margin=0.1).passed
+    assert decided(BETTER, CHAMPION, metric="loss").passed, "what must be better needs no margin"
+
+
 def test_better_is_counted_against_the_champion() -> None:
     assert decided(CHAMPION, WORSE, BETTER).passed
 

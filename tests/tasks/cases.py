@@ -80,7 +80,7 @@ class Case:
             "data": Data(dataset_name=None, decontaminate_train=False, **files),
             "model": Model(config=TINY_BERT),
             "tokenizer": Tokenizer(vocab_size=400, max_seq_length=16),
-            "train": Train(num_train_epochs=2, global_batch_size=16, logging_steps=4, metric_for_best_model="loss"),
+            "train": Train(num_train_epochs=2, global_batch_size=16, logging_steps=4),
             "hardware": HARDWARE,
         }
         return Params(**(sections | dict(self.params)))
@@ -354,7 +354,6 @@ CASES = [
                 num_train_epochs=2,
                 global_batch_size=16,
                 logging_steps=4,
-                label_smoothing_factor=0.0,
                 metric_for_best_model="own_package.metrics.cost_error",
             ),
         },

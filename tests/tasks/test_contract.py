@@ -21,7 +21,7 @@ from pipeline.evaluation.predict import predict
 from pipeline.evaluation.reference import open_store
 from pipeline.params import Data, Params, Train
 from pipeline.tasks import find
-from pipeline.tasks.base import Collation, Predictions, Task, rows_of
+from pipeline.tasks.base import Collation, Predictions, Task, metric_for_best_model, rows_of
 from pipeline.training.loop import loss_of
 from pipeline.training.parallel import Part, Replicas
 from pipeline.world import World
@@ -140,6 +140,7 @@ def test_while_training_all_scores_are_known_but_those_of_texts(
     world = World.start(params.hardware, "fp32")
     found = task.scores(predict(model, task, store(), rows(), collation, world, 64, "validate"))
     assert set(found) == {*task.score_names, "loss"} - set(task.generated_scores)
+    assert metric_for_best_model(task, Train()) in found
 
 
 def test_predictions_come_back_from_a_table(task: Task, predictions: Predictions, tmp_path: Path) -> None:
