@@ -74,7 +74,7 @@ format: $(VENV)  ## format the code, and mend what ruff can mend
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-schema: $(VENV)  ## write params.schema.json anew, after a change of pipeline/params.py
+schema: $(VENV)  ## write params.schema.json anew, after a change of pipeline/params/
 	@.venv/bin/python -m pipeline.params_file
 
 constraints:  ## pin today's newest versions in constraints.txt; test them before you commit

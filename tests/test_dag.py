@@ -15,8 +15,8 @@ STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 # Found by their name at run time.
 TASKS = [f"pipeline/tasks/{path.name}" for path in (REPOSITORY / "pipeline/tasks").glob("*.py")]
 FOUND_BY_NAME = {"pipeline/tasks/__init__.py": TASKS}
-# Dependencies as a whole, so that one more task or metric is one more file and no line of dvc.yaml.
-WHOLE = ("pipeline/metrics", "pipeline/tasks")
+# Dependencies as a whole, so that one more task, metric or section is one more file and no line of dvc.yaml.
+WHOLE = ("pipeline/metrics", "pipeline/params", "pipeline/tasks")
 # What tells of a result, but never shapes one.
 STARTS_PROCESSES = ("cluster", "devices", "launch", "lease", "signals", "worker")
 SHAPES_NOTHING = (

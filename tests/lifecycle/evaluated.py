@@ -56,7 +56,7 @@ def made(name: str, found: Examples, params: Params | None = None, **train: obje
     run_id = str(run.info.run_id)
     for key, value in values.flatten(changed.model_dump(mode="json")).items():
         client.log_param(run_id, key, value)
-    client.set_tag(run_id, f"{records.INPUT}pipeline/params.py", "0" * 64)
+    client.set_tag(run_id, f"{records.INPUT}pipeline/params", "0" * 64)
     with TemporaryDirectory() as folder:
         for split in ("validation", "test"):
             examples.write(Path(folder) / f"examples/{split}.parquet", params.task, found)
