@@ -7,6 +7,7 @@ from pipeline.model.check import check as check_model
 from pipeline.params import Params
 from pipeline.tasks import find
 from pipeline.tasks.base import Task
+from pipeline.tasks.base.prepare import prepare_rows
 from pipeline.tracking.store import tracking_uri
 from stages.run import main
 
@@ -36,7 +37,7 @@ def check(params: Params) -> None:
     slices.check(heads, task.layout_of(heads["train"], params.data).texts, params)
     if not embedded and all(len(table) < _ROWS for table in heads.values()):
         # The heads are all there is: what prepare will do with them can be tried.
-        found, _, _ = task.prepare(heads, params.data)
+        found, _, _ = prepare_rows(task, heads, params.data)
         found.check_train(params.train)
     for warning in check_model(params, task):
         print(f"check: warning: {warning}")

@@ -7,6 +7,7 @@ from pipeline.data import slices, sources
 from pipeline.data.audit import audit
 from pipeline.params import Params
 from pipeline.tasks import find
+from pipeline.tasks.base.prepare import prepare_rows
 from stages.run import main
 
 
@@ -16,7 +17,7 @@ def prepare(params: Params) -> None:
     named, by = kind.wanted(params.data), slices.raw_columns(params.evaluate)
     tables = sources.read(params.data, lambda names: {**by, **named(names)})
     slices.check(tables, kind.layout_of(tables["train"], params.data).texts, params)
-    task, before, rows = kind.prepare(tables, params.data)
+    task, before, rows = prepare_rows(kind, tables, params.data)
     found = audit(before, rows, task.texts, task.labels)
 
     project.PREPARED.mkdir(parents=True, exist_ok=True)

@@ -49,35 +49,60 @@ def encode(
     full_length = np.fromiter((len(tokens) for tokens in kept["input_ids"]), np.int32, len(kept["input_ids"]))
     too_long = np.flatnonzero(full_length > settings.max_seq_length)
     rows = np.arange(len(full_length), dtype=np.int32)
+    windows = settings.over_length == "window"
+    drops = settings.over_length == "drop" and training
     if len(too_long) and settings.over_length == "raise":
         raise UserError(_too_long(ids, full_length, settings))
-    if len(too_long) and settings.over_length == "drop" and training:
+    if len(too_long) and drops:
         rows = np.delete(rows, too_long)
         kept = {name: [values[row] for row in rows] for name, values in kept.items()}
     elif len(too_long):
-        shorter = [[column[row] for row in too_long] for column in columns]
-        windows = settings.over_length == "window"
-        cut = _tokenized(
-            tokenizer,
-            shorter,
-            with_offsets,
-            truncation=truncation,
-            max_length=settings.max_seq_length,
-            stride=settings.doc_stride if windows else 0,
-            return_overflowing_tokens=windows,
-        )
-        of = too_long[cut.pop("overflow_to_sample_mapping")] if windows else too_long
+        cut, of = _shortened(tokenizer, columns, too_long, settings, truncation, with_offsets)
         whole = np.delete(rows, too_long)
         order = np.argsort(np.concatenate([whole, of]), kind="stable")
         rows = np.concatenate([whole, of])[order].astype(np.int32)
         kept = {name: _take([*(values[row] for row in whole), *cut[name]], order) for name, values in kept.items()}
-    if settings.over_length == "window":
-        full_length = np.fromiter(map(len, kept["input_ids"]), np.int32, len(rows))  # nothing is lost
-    else:
-        full_length = full_length[rows]
-    return _table(
-        kept, rows, full_length, settings.over_length == "window" or (settings.over_length == "drop" and training)
+    # Of windows nothing is lost.
+    full_length = np.fromiter(map(len, kept["input_ids"]), np.int32, len(rows)) if windows else full_length[rows]
+    return _table(kept, rows, full_length, windows or drops)
+
+
+def _shortened(
+    tokenizer: "PreTrainedTokenizerBase",
+    columns: Sequence[list[str]],
+    too_long: np.ndarray,
+    settings: Tokenizer,
+    truncation: str,
+    with_offsets: bool,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """What fits of rows that are too long, and of which row each example is."""
+    shorter = [[column[row] for row in too_long] for column in columns]
+    windows = settings.over_length == "window"
+    cut = _tokenized(
+        tokenizer,
+        shorter,
+        with_offsets,
+        truncation=truncation,
+        max_length=settings.max_seq_length,
+        stride=settings.doc_stride if windows else 0,
+        return_overflowing_tokens=windows,
     )
+    of = cut.pop("overflow_to_sample_mapping") if windows else slice(None)
+    return cut, too_long[of]
+
+
+def encode_labelled(
+    rows: pa.Table, names: Sequence[str], tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool
+) -> pa.Table:
+    """The examples of rows of texts, each with the `label` of its row.
+
+    Args:
+        names: the column of the text, or the two of a pair.
+    """
+    texts = [rows[name].to_pylist() for name in names]
+    examples = encode(texts, rows["id"].to_pylist(), tokenizer, settings, training)
+    labels = rows["label"].combine_chunks()
+    return examples.append_column("label", labels.take(examples["row"]) if "row" in examples.column_names else labels)
 
 
 def _too_long(ids: Sequence[str], full_length: np.ndarray, settings: Tokenizer) -> str:

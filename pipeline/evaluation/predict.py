@@ -12,6 +12,7 @@ from pipeline.data.batches import micro_batches
 from pipeline.data.store import Store
 from pipeline.progress import bar
 from pipeline.tasks.base import Batch, Collation, Predictions, Task
+from pipeline.tasks.base.predictions import listed
 from pipeline.world import World
 
 
@@ -87,9 +88,7 @@ def _on_host(values: Any) -> np.ndarray:
         return values.cpu().numpy()
     if isinstance(values, np.ndarray):
         return values
-    listed = np.empty(len(values), dtype=object)
-    listed[:] = values
-    return listed
+    return listed(values)
 
 
 def _in_order(found: list[tuple[np.ndarray, dict[str, np.ndarray]]], examples: int) -> Predictions:

@@ -1,5 +1,7 @@
 """One file a task, found by its name: `text-classification` is text_classification.py, which names its class TASK.
 
+What tasks share is no task, and lies in the folder `base`.
+
 A dotted name is a task of the user's own: `mypackage.tasks.intent`, in a package beside `pipeline`.
 """
 
@@ -17,7 +19,7 @@ from pipeline.tasks.base import Task
 def names() -> list[str]:
     """The tasks that come with the project."""
     files = (path.stem for path in Path(__file__).parent.glob("*.py"))
-    return sorted(stem.replace("_", "-") for stem in files if stem not in ("__init__", "base"))
+    return sorted(stem.replace("_", "-") for stem in files if stem != "__init__")
 
 
 def find(name: str, named_by: str = "params.yaml: task") -> type[Task]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
-from pipeline.data import baselines
+from pipeline.data import baselines, groups
 from pipeline.data.encoding import encode
 from pipeline.data.rows import label_column, shown, text_column, where
 from pipeline.errors import UserError
@@ -87,31 +87,17 @@ class MultipleChoice(Task):
     def encode(
         self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool
     ) -> pa.Table:
-        """The sequences of a row stand one behind the other, `sizes` are their tokens.
-
-        A micro-batch pads all of them to the longest, so `length` is that of the longest times their number.
-        """
+        """The sequences of a row stand one behind the other: see `groups.grouped`."""
         contexts, ids = (rows[name].to_pylist() for name in (_CONTEXT, "id"))
         pairs = [
             [context for context in contexts for _ in range(self.choices)],
             [text for _, *endings in self.sequences(rows) for text in endings],
         ]
         every = encode(pairs, np.repeat(np.array(ids, object), self.choices).tolist(), tokenizer, settings, False)
-        sizes, whole = (every[name].to_numpy().reshape(-1, self.choices) for name in ("length", "full_length"))
-        starts = np.concatenate([[0], np.cumsum(sizes.sum(axis=1))]).astype(np.int32)
-        columns = {
-            name: pa.ListArray.from_arrays(pa.array(starts), every[name].combine_chunks().flatten())
-            for name in every.column_names
-            if pa.types.is_list(every[name].type)
-        }
-        columns["label"] = rows["label"].combine_chunks()
-        columns["sizes"] = pa.array(sizes.tolist(), pa.list_(pa.int32()))
-        for name, tokens in (("length", sizes), ("full_length", whole)):
-            columns[name] = pa.array(tokens.max(axis=1) * self.choices, pa.int32())
+        examples = groups.grouped(every, self.choices).append_column("label", rows["label"].combine_chunks())
         if not (training and settings.over_length == "drop"):
-            return pa.table(columns)
-        kept = np.flatnonzero(whole.max(axis=1) <= settings.max_seq_length).astype(np.int32)
-        return pa.table(columns).take(kept).append_column("row", pa.array(kept))
+            return examples
+        return groups.only(examples, examples["full_length"].to_numpy() <= settings.max_seq_length * self.choices)
 
     def sequences(self, rows: pa.Table) -> list[tuple[str, ...]]:
         """The context of each row, and behind it the start with each ending."""

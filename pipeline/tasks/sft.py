@@ -1,27 +1,24 @@
 """Supervised fine-tuning: what the assistant says in a conversation, from all that was said before."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import pyarrow as pa
-import torch
 
 from pipeline.data import packing, turns
 from pipeline.data.conversations import ASSISTANT, USER, Message, conversations, parsed
 from pipeline.errors import UserError
 from pipeline.metrics import language
-from pipeline.metrics.neighbours import following
-from pipeline.params import Data, Tokenizer, Train
-from pipeline.tasks.base import GENERATED, Answer, Batch, Collation, Layout, Predictions, Task
+from pipeline.params import Data, Tokenizer
+from pipeline.tasks.base import GENERATED, Answer, Layout, Predictions
+from pipeline.tasks.base.language_model import LanguageModel
 from pipeline.views import Column, Table, View
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from pipeline.data.store import Store
 
 _MOST_COLUMNS = 3
 _MOST_CHARACTERS = 400
@@ -29,7 +26,7 @@ _MOST_CHARACTERS = 400
 
 @final
 @dataclass(frozen=True)
-class SFT(Task):
+class SFT(LanguageModel):
     """A row is a conversation, as JSON; its targets are the assistant's tokens."""
 
     layouts: ClassVar[tuple[Layout, ...]] = (
@@ -39,10 +36,7 @@ class SFT(Task):
         Layout(("instruction", "output")),
         Layout(("conversations",)),
     )
-    score_names: ClassVar[tuple[str, ...]] = ("perplexity", "bits_per_byte")
-    pipeline_tag: ClassVar[str | None] = "text-generation"
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
-    is_packed: ClassVar[bool] = True
     takes_turns: ClassVar[bool] = True
     generates: ClassVar[Literal["none", "few", "all"]] = "few"
     inputs: tuple[str, ...] = ("messages",)
@@ -74,38 +68,8 @@ class SFT(Task):
         ids = rows["id"].to_pylist()
         return packing.pieces(*turns.tokens(_of(rows), ids, tokenizer), ids, settings, training)
 
-    def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
-        inputs = packing.inputs(examples, collation.config.model_type, collation.pad_token_id)
-        tensors = {name: torch.from_numpy(values) for name, values in inputs.items()}
-        labels = tensors.pop("labels")
-        return Batch(tensors, {"labels": labels})
-
-    def head(self) -> tuple[str, dict[str, Any]]:
-        # With a cache transformers does not look for pieces that start again.
-        return "AutoModelForCausalLM", {"use_cache": False}
-
-    def loss(self, outputs: Any, batch: Batch, settings: Train) -> torch.Tensor:
-        return language.summed(outputs.logits, batch.labels, settings.label_smoothing_factor)
-
-    def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
-        found = language.by_example(outputs.logits, batch.labels)
-        return {"loss": found["loss"], "targets": found["targets"]}
-
-    def merge(self, found: Predictions, store: "Store", rows: pa.Table) -> Predictions:
-        sizes = language.utf8_bytes(["".join(_said(conversation)) for conversation in _of(rows)])
-        return {**language.by_row(found, store.rows, len(rows)), "bytes": sizes}
-
-    def scores(self, predictions: Predictions) -> dict[str, float]:
-        return language.scores(predictions)
-
-    def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:
-        return {}  # what predicts other units than the model's tokens has no perplexity to compare
-
-    def baselines_on_tokens(
-        self, train: "Store", evaluation: "Store", rows: pa.Table, collation: Collation
-    ) -> dict[str, Predictions]:
-        found = following(train, evaluation, len(collation.tokenizer))
-        return {name: self.merge(predictions, evaluation, rows) for name, predictions in found.items()}
+    def predicted(self, rows: pa.Table) -> Sequence[str]:
+        return ["".join(_said(conversation)) for conversation in _of(rows)]
 
     def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
         found = _of(rows)

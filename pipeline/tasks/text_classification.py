@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.data import baselines, class_weights
-from pipeline.data.encoding import encode
+from pipeline.data.encoding import encode_labelled
 from pipeline.data.rows import label_column
 from pipeline.data.targets import ids_of, is_list_column, known_labels, label_ids, label_lists
 from pipeline.data.texts import NAMES, text_columns
@@ -101,12 +101,7 @@ class TextClassification(Task):
     def encode(
         self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool
     ) -> pa.Table:
-        texts = [rows[name].to_pylist() for name in self.inputs]
-        examples = encode(texts, rows["id"].to_pylist(), tokenizer, settings, training)
-        labels = rows["label"].combine_chunks()
-        return examples.append_column(
-            "label", labels.take(examples["row"]) if "row" in examples.column_names else labels
-        )
+        return encode_labelled(rows, self.inputs, tokenizer, settings, training)
 
     def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
         labels = torch.from_numpy(examples["label"].astype(np.int64))

@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from pipeline.data import baselines
-from pipeline.data.encoding import encode
+from pipeline.data.encoding import encode_labelled
 from pipeline.data.targets import number_column
 from pipeline.data.texts import NAMES, text_columns
 from pipeline.metrics.quantities import pearson, spearman
@@ -58,12 +58,7 @@ class TextRegression(Task):
     def encode(
         self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool
     ) -> pa.Table:
-        texts = [rows[name].to_pylist() for name in self.inputs]
-        examples = encode(texts, rows["id"].to_pylist(), tokenizer, settings, training)
-        numbers = rows["label"].combine_chunks()
-        return examples.append_column(
-            "label", numbers.take(examples["row"]) if "row" in examples.column_names else numbers
-        )
+        return encode_labelled(rows, self.inputs, tokenizer, settings, training)
 
     def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
         labels = torch.from_numpy(examples["label"].astype(np.float32))

@@ -15,10 +15,12 @@ from pipeline.data.rows import where
 from pipeline.data.tagged import OUTSIDE, type_of
 from pipeline.data.words import NO_WORD, asked, of_examples
 from pipeline.errors import UserError, did_you_mean
-from pipeline.metrics.entities import by_type, counts, entities, precision_recall_f1
+from pipeline.metrics.entities import counts, entities, precision_recall_f1
+from pipeline.metrics.entity_views import per_type, wrong_rows
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded, padded_inputs
-from pipeline.views import Column, Table, View
+from pipeline.tasks.base.predictions import listed
+from pipeline.views import View
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -188,8 +190,8 @@ class TokenClassification(Task):
                 [sum(map(str.__eq__, *both)) for both in zip(actual, named, strict=True)], np.int64
             ),
             "words": np.array([len(tags) for tags in actual], np.int64),
-            "tags": _listed([found.tags for found in said]),
-            "probabilities": _listed([found.probabilities for found in said]),
+            "tags": listed([found.tags for found in said]),
+            "probabilities": listed([found.probabilities for found in said]),
         }
 
     def _named(self, tags: Sequence[int] | np.ndarray) -> list[str]:
@@ -208,7 +210,7 @@ class TokenClassification(Task):
         tags = [np.array([ids[tag] for tag in named], np.int64) for named in table["tags"].to_pylist()]
         probabilities = [np.array(found, np.float64) for found in table["probabilities"].to_pylist()]
         counted = super().from_columns(table.drop_columns(_OF_WORDS))
-        return {**counted, "tags": _listed(tags), "probabilities": _listed(probabilities)}
+        return {**counted, "tags": listed(tags), "probabilities": listed(probabilities)}
 
     def scores(self, predictions: Predictions) -> dict[str, float]:
         right, predicted, actual, right_words, words = (
@@ -242,24 +244,13 @@ class TokenClassification(Task):
         wrong = np.flatnonzero(~np.asarray(self.right(predictions)))
         order = wrong[np.argsort(-predictions["loss"][wrong], kind="stable")][:most]
         chosen = rows.take(order)
-        words = chosen["tokens"].to_pylist()
         return [
-            Table(
-                "entities",
-                "Entities by type",
-                "An entity is right if its type, its first and its last word are.",
-                [Column(title) for title in ("Type", "Precision", "Recall", "F1", "Entities")],
-                [tuple(found) for found in by_type(actual, named)],
-            ),
-            Table(
-                "wrong_rows",
-                "Rows with wrong entities",
-                "Those first whose tags the model held for least likely, over all words of a row.",
-                [Column("Row"), *(Column(title, is_text=True) for title in ("Text", "Entities", "Found"))],
-                [
-                    (row_id, " ".join(its), _in_words(its, actual[row]), _in_words(its, named[row]))
-                    for row_id, its, row in zip(chosen["id"].to_pylist(), words, order.tolist(), strict=True)
-                ],
+            per_type(actual, named),
+            wrong_rows(
+                chosen["id"].to_pylist(),
+                chosen["tokens"].to_pylist(),
+                [actual[row] for row in order],
+                [named[row] for row in order],
             ),
         ]
 
@@ -283,19 +274,6 @@ class TokenClassification(Task):
                 found.append({"type": kind, "text": text[start:end], "start": start, "end": end, "probability": likely})
             answered.append({"entities": found})
         return answered
-
-
-def _listed(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays of several lengths as the entries of one."""
-    listed = np.empty(len(arrays), dtype=object)
-    listed[:] = arrays
-    return listed
-
-
-def _in_words(words: Sequence[str], tags: Sequence[str]) -> str:
-    return (
-        "; ".join(f"{found.type}: {' '.join(words[found.first : found.last + 1])}" for found in entities(tags)) or "–"
-    )
 
 
 TASK = TokenClassification

@@ -17,6 +17,7 @@ from pipeline.model.build import build
 from pipeline.model.tokenizer import make_tokenizer
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import Collation, Predictions
+from pipeline.tasks.base.prepare import prepare_rows
 from pipeline.tasks.question_answering import QuestionAnswering
 from tests.model.tiny import ARCHITECTURES, from_scratch
 
@@ -231,7 +232,7 @@ def test_what_the_training_rows_show() -> None:
 
 def test_questions_on_one_context_fall_into_one_split() -> None:
     rows = prepared(*((f"what {n}?", f"the axis {n // 4}", [("axis", 4)]) for n in range(200)))
-    _, _, cut = QuestionAnswering.prepare({"train": raw(rows)}, Data())
+    _, _, cut = prepare_rows(QuestionAnswering, {"train": raw(rows)}, Data())
     contexts = [set(table["context"].to_pylist()) for table in cut.values()]
     assert sum(map(len, contexts)) == len(set.union(*contexts)) == 50
     assert all(contexts)

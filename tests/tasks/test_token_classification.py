@@ -18,6 +18,7 @@ from pipeline.model.build import build
 from pipeline.model.tokenizer import make_tokenizer
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import Batch, Collation, Predictions
+from pipeline.tasks.base.prepare import prepare_rows
 from pipeline.tasks.token_classification import TokenClassification
 from tests.model.tiny import ARCHITECTURES, from_scratch
 
@@ -173,7 +174,7 @@ def raw(tokens: list[Any], tags: list[Any], name: str) -> pa.Table:
 def test_the_labels_are_those_of_all_types_in_training() -> None:
     train = raw([["a", "b"], ["c"]], [["I-PER", "O"], ["I-LOC"]], "train")
     test = raw([["d", "e"]], [["I-LOC", "B-LOC"]], "test")
-    task, _, rows = TokenClassification.prepare({"train": train, "validation": test, "test": test}, Data())
+    task, _, rows = prepare_rows(TokenClassification, {"train": train, "validation": test, "test": test}, Data())
     assert task == TASK
     assert rows["train"]["tags"].to_pylist() == [["B-PER", "O"], ["B-LOC"]]
     assert rows["test"]["tags"].to_pylist() == [["B-LOC", "B-LOC"]]

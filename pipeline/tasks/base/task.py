@@ -1,7 +1,4 @@
-"""What a task is: columns -> tokens -> model head -> loss -> predictions -> scores.
-
-A task is one file here. The loop, the stages and the report know this class alone, and no task by its name.
-"""
+"""What a task promises, from its columns to its scores, in the order in which the stages ask for it."""
 
 import dataclasses
 import json
@@ -17,105 +14,22 @@ import pyarrow as pa
 import torch
 
 from pipeline import own
-from pipeline.data import splits
-from pipeline.data.audit import decontaminate
-from pipeline.data.rows import Wanted, require_columns, source_of, text_column, with_source
-from pipeline.data.targets import label_ids
+from pipeline.data.rows import Wanted, require_columns, text_column
 from pipeline.errors import UserError
 from pipeline.params import Data, Tokenizer, Train
+from pipeline.tasks.base.batch import Batch, Collation
+from pipeline.tasks.base.layout import Layout, choose
+from pipeline.tasks.base.predictions import Answer, Predictions, as_column, of_column
 from pipeline.views import View
 
 if TYPE_CHECKING:
     # More than a second of imports, which prepare does not need.
-    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
     from pipeline.data.store import Store
 
 _STATE = "task.json"
 _ASKED = ("A short text that somebody might ask about.", "And the text that belongs to it.")
-
-GENERATED = "generated"
-"""The column of rows that holds what the model wrote to each; null where it was not asked to."""
-
-Predictions = dict[str, np.ndarray]
-"""What the model says to the rows of a split, in their order: by column, an array whose first axis is the rows.
-
-Every task has `loss` (summed over the row's targets), and `targets` (how many those are) unless each row has one.
-The rest is what its scores are computed from, such as `target` and `prediction`: a few numbers a row, or an object
-array of lists of numbers; never logits and never texts, so that memory stays small, and nothing private is kept.
-"""
-
-Answer = dict[str, Any]
-"""What somebody who asks the model is told: JSON values by name; the first one is the answer."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Columns of a source that make rows of a task.
-
-    Attributes:
-        texts: what the model reads, in the task's order.
-        target: what it is to say; None where the texts hold that, too.
-    """
-
-    texts: tuple[str, ...]
-    target: str | None = None
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """All columns, each with the key of params.yaml that names it."""
-        named = dict.fromkeys(self.texts, "data.text_column_names")
-        return named if self.target is None else named | {self.target: "data.label_column_name"}
-
-
-@dataclass(frozen=True)
-class Collation:
-    """What examples need to become a batch.
-
-    Attributes:
-        config: the model's; its padding id is the one that the model knows.
-        seed: together with `epoch` and an example's index, what random choices hang on.
-        train: how it is trained; the defaults where examples are not trained on, so that scores stay comparable.
-        training: whether they are trained on.
-    """
-
-    config: "PreTrainedConfig"
-    tokenizer: "PreTrainedTokenizerBase"
-    seed: int = 0
-    epoch: int = 0
-    train: Train = field(default_factory=Train)
-    training: bool = False
-
-    @property
-    def pad_token_id(self) -> int:
-        """The id of padding."""
-        return int(self.config.pad_token_id)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One micro-batch on the device.
-
-    Attributes:
-        inputs: what the model's forward takes, each (examples, tokens); never `labels`.
-        targets: what the loss compares with; `labels` are aligned with the logits, -100 where there is none.
-    """
-
-    inputs: dict[str, torch.Tensor]
-    targets: dict[str, torch.Tensor]
-
-    @property
-    def labels(self) -> torch.Tensor:
-        """The targets of a task that has one kind of them."""
-        return self.targets["labels"]
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device."""
-        inputs, targets = (
-            {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
-            for tensors in (self.inputs, self.targets)
-        )
-        return Batch(inputs, targets)
 
 
 @dataclass(frozen=True)
@@ -166,16 +80,7 @@ class Task(ABC):
         Args:
             names: the columns that the source has.
         """
-        whole = [layout for layout in cls.layouts if set(layout.columns) <= set(names)]
-        own = (whole or cls.layouts)[0]
-        texts = own.texts if data.text_column_names is None else tuple(data.text_column_names)
-        target = own.target if data.label_column_name is None else data.label_column_name
-        if target in texts:
-            raise UserError(
-                f"params.yaml: data.label_column_name: '{target}' is one of data.text_column_names, too: the model "
-                "would read what it is to say."
-            )
-        return Layout(texts, target if any(layout.target for layout in cls.layouts) else None)
+        return choose(cls.layouts, names, data)
 
     @classmethod
     def wanted(cls, data: Data) -> Wanted:
@@ -244,24 +149,6 @@ class Task(ABC):
     def strata(self, rows: pa.Table) -> Sequence[Hashable]:
         """The group of each row; a split that is cut off has its share of every group."""
         return rows["label"].to_pylist() if self.labels and "label" in rows.column_names else [None] * len(rows)
-
-    @classmethod
-    def prepare(
-        cls, tables: Mapping[str, pa.Table], data: Data
-    ) -> tuple["Task", dict[str, pa.Table], dict[str, pa.Table]]:
-        """The task, its rows in three splits, and the same without what training shares with the evaluation splits.
-
-        Raises:
-            UserError: as in `fit`, `rows` and `splits.cut`, or a label has no training row left.
-        """
-        task = cls.fit(tables, data)
-        rows = {split: with_source(task.rows(table, data), source_of(table)) for split, table in tables.items()}
-        cut = splits.cut(rows, task.groups, task.strata, data)
-        before = {split: table.replace_schema_metadata(None) for split, table in cut.items()}
-        after = decontaminate(before, task.texts) if data.decontaminate_train else before
-        if task.labels and "label" in after["train"].column_names:
-            _check_labels(task.labels, after["train"])
-        return task.seen(after["train"]), before, after
 
     def seen(self, train: pa.Table) -> "Task":
         """The task with what the prepared rows that it is trained on show, such as how many of them each label has."""
@@ -394,11 +281,11 @@ class Task(ABC):
 
     def columns(self, predictions: Predictions) -> dict[str, pa.Array]:
         """Predictions as people read them in a table, such as the names of labels for their ids."""
-        return {name: pa.array(values.tolist() if values.ndim > 1 else values) for name, values in predictions.items()}
+        return {name: as_column(values) for name, values in predictions.items()}
 
     def from_columns(self, table: pa.Table) -> Predictions:
         """The predictions that `columns` made a table of."""
-        return {name: _array(table[name]) for name in table.column_names}
+        return {name: of_column(table[name]) for name in table.column_names}
 
     @abstractmethod
     def scores(self, predictions: Predictions) -> dict[str, float]:
@@ -488,25 +375,6 @@ class Task(ABC):
         """
 
 
-def padded(arrays: Sequence[np.ndarray], value: int, dtype: type = np.int64) -> torch.Tensor:
-    """Arrays of several lengths as one tensor, (arrays, longest)."""
-    lengths = np.array([len(array) for array in arrays])
-    mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
-    whole: np.ndarray = np.full(mask.shape, value, dtype)
-    whole[mask] = np.concatenate(arrays)
-    return torch.from_numpy(whole)
-
-
-def padded_inputs(examples: Mapping[str, Any], collation: Collation) -> dict[str, torch.Tensor]:
-    """The inputs of a model that reads one sequence an example: ids, mask and, if there are some, token types."""
-    lengths = examples["length"]
-    inputs = {"attention_mask": torch.from_numpy((np.arange(lengths.max()) < lengths[:, None]).astype(np.int64))}
-    for name, value in (("input_ids", collation.pad_token_id), ("token_type_ids", 0)):
-        if name in examples:
-            inputs[name] = padded(examples[name], value)
-    return inputs
-
-
 def metric_for_best_model(task: Task | type[Task], settings: Train) -> str:
     """The score that picks the best model: as the params say, else the task's first.
 
@@ -516,33 +384,3 @@ def metric_for_best_model(task: Task | type[Task], settings: Train) -> str:
         return settings.metric_for_best_model.rpartition(".")[2]
     first = task.score_names[0]
     return "loss" if first in task.generated_scores else first
-
-
-def rows_of(predictions: Predictions) -> int:
-    """How many rows were predicted."""
-    return len(next(iter(predictions.values())))
-
-
-def mean_loss(predictions: Predictions) -> float:
-    """The mean loss over the targets of all rows."""
-    targets = float(predictions["targets"].sum()) if "targets" in predictions else rows_of(predictions)
-    return float(predictions["loss"].sum(dtype=np.float64) / targets)
-
-
-def _check_labels(labels: Sequence[str], train: pa.Table) -> None:
-    if lost := set(range(len(labels))) - set(label_ids(train["label"])):
-        raise UserError(
-            f"data.decontaminate_train: all training rows of the label '{labels[min(lost)]}' stand in "
-            "validation or test, too, so none is left.\nAdd other rows with it, or set the key to false."
-        )
-
-
-def _array(column: pa.ChunkedArray) -> np.ndarray:
-    if not pa.types.is_list(column.type):
-        return np.asarray(column.to_numpy())
-    values = column.to_pylist()
-    if len({np.shape(value) for value in values}) == 1:
-        return np.array(values)
-    listed = np.empty(len(values), dtype=object)
-    listed[:] = values
-    return listed
