@@ -51,7 +51,7 @@ def _work(params: Params) -> None:
         if line := leftovers.others(mark, folder):
             print(f"train: {line}")
         with checkpoint.hold(mark, limit, folder) as checkpoints:
-            if checkpoints.recorded(dag.locked("train")):  # this is a forced re-run
+            if checkpoints.notes.recorded(dag.locked("train")):  # this is a forced re-run
                 checkpoints.clear()
             _first(params, world, checkpoints, inputs, stopping)
 
@@ -69,8 +69,8 @@ def _first(
     from pipeline.tracking.run import Run
     from pipeline.training.train import train as train_here
 
-    with Run.start(params, inputs=inputs, device=world.describe(), resume=checkpoints.run_id) as run:
-        checkpoints.run_id, checkpoints.logs = run.id, run.files
+    with Run.start(params, inputs=inputs, device=world.describe(), resume=checkpoints.notes.run_id) as run:
+        checkpoints.notes.run_id, checkpoints.logs = run.id, run.files
         for split, context in (("train", "training"), ("validation", "validation")):
             rows = project.PREPARED / f"{split}.parquet"
             run.dataset(split, context, digest.of_file(rows), pq.read_metadata(rows).num_rows, params.data.source)

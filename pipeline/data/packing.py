@@ -67,7 +67,7 @@ def pieces(
     Raises:
         UserError: a row is too long, and `over_length` is `raise`.
     """
-    most, shared = settings.max_seq_length, max(1, settings.doc_stride)
+    most = settings.max_seq_length
     way = settings.over_length if training or settings.over_length == "raise" else "window"
     lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
     too_long = np.flatnonzero(lengths > most)
@@ -77,19 +77,11 @@ def pieces(
             f"{ids[place]}: the row has {lengths[place]:,} tokens, more than tokenizer.max_seq_length {most:,} "
             f"({len(too_long):,} such rows here).\nRaise it, or set tokenizer.over_length to window, truncate or drop."
         )
-    assert shared < most, "windows share at most half of their tokens"
     found: list[dict[str, Any]] = []
     for row, (sequence, wanted) in enumerate(zip(sequences, targets, strict=True)):
         if len(sequence) > most and way == "drop":
             continue
-        labels = np.append(np.where(wanted[1:], sequence[1:], NO_TARGET), NO_TARGET)
-        cut = _windows(sequence, labels, most, shared) if way == "window" else [(sequence[:most], labels[:most].copy())]
-        if way == "truncate":
-            cut[0][1][-1] = NO_TARGET  # what came next is cut off
-        examples = [_example(row, tokens, label) for tokens, label in cut]
-        if way == "truncate":
-            examples[0]["full_length"] = len(sequence)
-            examples[0]["lost_targets"] = int((labels != NO_TARGET).sum()) - examples[0]["targets"]
+        examples = _cut(row, sequence, wanted, way, settings)
         with_targets = [example for example in examples if example["targets"]]
         found += with_targets or ([] if training else examples[:1])
     return pa.Table.from_pylist(found, schema=_SCHEMA)
@@ -102,6 +94,22 @@ _SCHEMA = pa.schema(
         *((name, pa.int32()) for name in ("length", "full_length", "row", "targets", "lost_targets")),
     ]
 )
+
+
+def _cut(
+    row: int, sequence: np.ndarray, wanted: np.ndarray, way: str | None, settings: Tokenizer
+) -> list[dict[str, Any]]:
+    """The pieces of a row: windows, or one piece of what fits."""
+    most, shared = settings.max_seq_length, max(1, settings.doc_stride)
+    assert shared < most, "windows share at most half of their tokens"
+    labels = np.append(np.where(wanted[1:], sequence[1:], NO_TARGET), NO_TARGET)
+    if way == "window":
+        return [_example(row, tokens, label) for tokens, label in _windows(sequence, labels, most, shared)]
+    whole, kept = int((labels != NO_TARGET).sum()), labels[:most].copy()
+    if way == "truncate":
+        kept[-1] = NO_TARGET  # what came next is cut off
+    example = _example(row, sequence[:most], kept)
+    return [example | {"full_length": len(sequence), "lost_targets": whole - example["targets"]}]
 
 
 def _example(row: int, tokens: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

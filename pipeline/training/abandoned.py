@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.training.checkpoint import Checkpoints, folder_of, hold
+from pipeline.training.checkpoint import folder_of, hold
 from pipeline.training.folder_lock import is_free
+from pipeline.training.notes import Notes
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def find(locked: str, folder: Path | None = None) -> list[Abandoned]:
         folder: where the checkpoints of all experiments lie; .reprise/checkpoints of the project if None.
     """
     free = (path for path in sorted(folder_of("", folder).glob("*")) if any(path.glob("step-*")) and is_free(path))
-    return [Abandoned(path, (found := Checkpoints(path, 1)).run_id, found.recorded(locked)) for path in free]
+    return [Abandoned(path, (found := Notes(path)).run_id, found.recorded(locked)) for path in free]
 
 
 def remove(folder: Path) -> None:

@@ -22,11 +22,11 @@ import torch
 from pipeline import digest, project
 from pipeline.errors import UserError
 from pipeline.training.folder_lock import locked as locked_folder
+from pipeline.training.notes import UNFINISHED, Notes
 from pipeline.training.pieces import SUFFIX, Piece, Pieces, write
 
 _STATE, _MANIFEST = "state.json", "manifest.json"
-_RUN, _TOKENS, _FINISHED = "run_id", "micro_batch_tokens.json", "finished"
-_UNFINISHED, _DIGITS = "unfinished", 8
+_DIGITS = 8
 _PATIENCE, _LAST_PATIENCE, _POLL = 600.0, 5.0, 0.05  # seconds
 
 
@@ -50,7 +50,7 @@ def hold(mark: str, save_total_limit: int, folder: Path | None = None) -> Iterat
     """
     folder = folder_of(mark, folder)
     with locked_folder(folder):
-        for left in folder.glob(f"{_UNFINISHED}*"):
+        for left in folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         checkpoints = Checkpoints(folder, save_total_limit)
         try:
@@ -85,6 +85,11 @@ class Checkpoints:
     logs: tuple[Path, ...] = ()
     _writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"), repr=False)
     _saving: Future[None] | None = field(default=None, repr=False)
+
+    @property
+    def notes(self) -> Notes:
+        """What the training notes beside them."""
+        return Notes(self.folder)
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, in order."""
@@ -162,68 +167,24 @@ class Checkpoints:
             self._verify(step)
         return Pieces(self._at(step))
 
-    @property
-    def run_id(self) -> str | None:
-        """The id of the run that the training is written to, so that a resumed one goes on in it."""
-        file = self.folder / _RUN
-        return (file.read_text(encoding="utf-8") or None) if file.exists() else None
-
-    @run_id.setter
-    def run_id(self, run_id: str | None) -> None:
-        if run_id is not None:
-            self._note(_RUN, run_id)
-
-    def kept_tokens(self, asked: int | str) -> int | None:
-        """The micro-batch that was found to fit when `asked` was asked for; that itself, if it is a number.
-
-        Args:
-            asked: hardware.micro_batch_tokens, in padded tokens or `auto`.
-        """
-        file = self.folder / _TOKENS
-        with suppress(FileNotFoundError):
-            kept = json.loads(file.read_text(encoding="utf-8"))
-            if kept["asked"] == asked:
-                return int(kept["tokens"])
-        return asked if isinstance(asked, int) else None
-
-    def keep_tokens(self, asked: int | str, tokens: int) -> None:
-        """Have a resumed training use the same micro-batches."""
-        self._note(_TOKENS, json.dumps({"asked": asked, "tokens": tokens}))
-
     def finish(self, locked: str) -> None:
-        """Note that the training has written its results. They are lost if DVC is killed before it records them.
-
-        Args:
-            locked: what DVC has recorded of the stage before (`dag.locked`).
-        """
+        """Note that the training has written its results, and saves no more: see `Notes.finish`."""
         self.wait()
-        self._note(_FINISHED, locked)
-
-    def recorded(self, locked: str) -> bool:
-        """Whether DVC has recorded the results since the training was finished, so that nothing here is needed."""
-        with suppress(FileNotFoundError):
-            return (self.folder / _FINISHED).read_text(encoding="utf-8") != locked
-        return False
+        self.notes.finish(locked)
 
     def clear(self) -> None:
         """Remove all checkpoints: their results are safe. Newest first: what is left has its best step still."""
         self.wait()
         for step in reversed(self.steps()):
             self._remove(step)
-        for note in (_RUN, _TOKENS, _FINISHED):
-            (self.folder / note).unlink(missing_ok=True)
-
-    def _note(self, name: str, text: str) -> None:
-        unnamed = self.folder / f"{_UNFINISHED}-{name}.{os.getpid()}"
-        unnamed.write_text(text, encoding="utf-8")
-        unnamed.rename(self.folder / name)
+        self.notes.clear()
 
     def _at(self, step: int) -> Path:
         return self.folder / f"step-{step:0{_DIGITS}d}"
 
     def _write(self, step: int, pieces: dict[str, Piece], state: str, rank: int, size: int) -> None:
         """This rank's part of a checkpoint; the first rank waits for the others' and makes it a checkpoint."""
-        unfinished = self.folder / f"{_UNFINISHED}-{step}"
+        unfinished = self.folder / f"{UNFINISHED}-{step}"
         tensors = unfinished / f"rank-{rank:05d}{SUFFIX}"
         if rank:  # of a step that is saved twice in a row, the first save must have its name before the second starts
             self._await(lambda: [0] if tensors.exists() else [], step)
@@ -310,7 +271,7 @@ class Checkpoints:
 
     def _remove(self, step: int) -> None:
         """Remove a checkpoint; renamed first, so that a kill leaves no half of one under its name."""
-        gone = self.folder / f"{_UNFINISHED}-removal"
+        gone = self.folder / f"{UNFINISHED}-removal"
         shutil.rmtree(gone, ignore_errors=True)
         self._at(step).rename(gone)
         shutil.rmtree(gone)

@@ -3,8 +3,7 @@
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import pyarrow.parquet as pq
 import torch
@@ -24,41 +23,13 @@ from pipeline.training.loop import Step, steps
 from pipeline.training.optimizer import learning_rate
 from pipeline.training.pace import Pace
 from pipeline.training.parallel import Parallel, Preempted, Shards
+from pipeline.training.state import State
 from pipeline.training.worker import AGAIN
 
 Log = Callable[[int, dict[str, float]], None]
 """Told of the metrics of a step: `train/loss`, `validation/accuracy`, ..."""
 
 _MAX_IDS = 8
-
-
-@dataclass
-class State:
-    """What a resumed training needs to know beside the tensors; JSON values only.
-
-    Attributes:
-        step: optimizer steps done.
-        settled: the last step after which all that was due (scores, points, a checkpoint) was done.
-        scale: the loss scale of fp16.
-        skipped: steps left out because their loss or gradient was not finite.
-        best_step: the step with the best validation score; None before the first evaluation.
-        best_score: that score, better when higher.
-        waited: evaluations since then.
-        window: (loss, gradient norm) of the steps since the last point of the learning curve.
-        train_curve: its points so far.
-        validation_curve: the scores of every evaluation so far.
-    """
-
-    step: int = 0
-    settled: int = 0
-    scale: dict[str, Any] = field(default_factory=dict)
-    skipped: int = 0
-    best_step: int | None = None
-    best_score: float = -math.inf
-    waited: int = 0
-    window: list[list[float]] = field(default_factory=list)
-    train_curve: list[dict[str, float]] = field(default_factory=list)
-    validation_curve: list[dict[str, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -187,7 +158,7 @@ class Course:
                 + ("." if exact else ", or hardware.parallel: fsdp.")
             )
         self.micro_batch_tokens = max(self.micro_batch_tokens // 2, longest)
-        self.checkpoints.keep_tokens(hardware.micro_batch_tokens, self.micro_batch_tokens)
+        self.checkpoints.notes.keep_tokens(hardware.micro_batch_tokens, self.micro_batch_tokens)
         progress.say(
             f"train: the device has no memory left; going on with micro-batches of {self.micro_batch_tokens:,} tokens, "
             "each step with the same examples"

@@ -19,7 +19,7 @@ def clear(mark: str, locked: str, folder: Path | None = None) -> None:
     """
     if folder_of(mark, folder).exists():
         with suppress(UserError), hold(mark, 1, folder) as checkpoints:
-            if checkpoints.recorded(locked):
+            if checkpoints.notes.recorded(locked):
                 checkpoints.clear()
 
 

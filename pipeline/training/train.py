@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline import json_file, project, tasks
 from pipeline.errors import UserError
@@ -18,11 +18,12 @@ from pipeline.params import Params
 from pipeline.tasks.base import Collation, Task, metric_for_best_model
 from pipeline.training.arrange import arrange, place
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.course import Course, Log, State
+from pipeline.training.course import Course, Log
 from pipeline.training.learner import Learner, restore_model
 from pipeline.training.memory import fitting_tokens
 from pipeline.training.optimizer import adamw
 from pipeline.training.parallel import Parallel
+from pipeline.training.state import State
 from pipeline.world import World
 
 
@@ -45,17 +46,7 @@ def train(
     task = tasks.load(params, [own] if own else [])
     task.check_train(params.train)
     tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
-    torch.manual_seed(params.train.seed)
-    try:
-        model = place(params, task, tokenizer, world).train()
-    except torch.OutOfMemoryError as error:
-        raise UserError(
-            "The model does not fit the memory of the device.\n"
-            "Spread it over several with hardware.devices and hardware.parallel: fsdp, or take a smaller one."
-        ) from error
-    check_recomputing(model, params.hardware)
-    if params.hardware.gradient_checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
+    model = _placed(params, task, tokenizer, world)
     parallel = arrange(model, world, params.hardware, stopping)
     scaler = torch.amp.GradScaler(world.device.type, enabled=params.train.precision == "fp16")
     collation = Collation(model.config, tokenizer, params.train.seed)
@@ -85,6 +76,22 @@ def train(
     world.barrier()
 
 
+def _placed(params: Params, task: Task, tokenizer: PreTrainedTokenizerBase, world: World) -> PreTrainedModel:
+    """The model as it is before the first step, on the device of this rank."""
+    torch.manual_seed(params.train.seed)
+    try:
+        model: PreTrainedModel = place(params, task, tokenizer, world).train()
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            "The model does not fit the memory of the device.\n"
+            "Spread it over several with hardware.devices and hardware.parallel: fsdp, or take a smaller one."
+        ) from error
+    check_recomputing(model, params.hardware)
+    if params.hardware.gradient_checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    return model
+
+
 def _micro_batch_tokens(
     learner: Learner, parallel: Parallel, task: Task, checkpoints: Checkpoints, params: Params, collation: Collation
 ) -> int:
@@ -93,7 +100,7 @@ def _micro_batch_tokens(
     if params.hardware.reduce == "exact":
         assert asked != "auto", "exact sums need a fixed cut"
         return asked
-    tokens: int | None = world.tell(checkpoints.kept_tokens(asked))
+    tokens: int | None = world.tell(checkpoints.notes.kept_tokens(asked))
     if tokens is None:
         try:
             store = reference.open_store("train", learner.reference)
@@ -104,7 +111,7 @@ def _micro_batch_tokens(
                 "Lower tokenizer.max_seq_length, or set hardware.gradient_checkpointing: true, or parallel: fsdp."
             ) from error
         if world.rank == 0:
-            checkpoints.keep_tokens(asked, tokens)
+            checkpoints.notes.keep_tokens(asked, tokens)
             print(f"train: micro-batches of {tokens:,} tokens")
     return tokens
 

@@ -7,7 +7,7 @@ from pipeline.training.checkpoint import Checkpoints, hold
 def saved(mark: str, run: str | None, locked: str | None = None) -> Path:
     with hold(mark, 2) as checkpoints:
         checkpoints.save(1, {}, {"best_step": None})
-        checkpoints.run_id = run
+        checkpoints.notes.run_id = run
         if locked is not None:
             checkpoints.finish(locked)
         return checkpoints.folder

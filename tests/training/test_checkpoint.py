@@ -145,10 +145,10 @@ def test_success_leaves_nothing_behind(folder: Path) -> None:
     with hold("mark", 2) as checkpoints:
         for step in (10, 20):
             save(checkpoints, step, best_step=10)
-        checkpoints.run_id = "abc"
+        checkpoints.notes.run_id = "abc"
         checkpoints.clear()
         assert checkpoints.latest() is None
-        assert checkpoints.run_id is None
+        assert checkpoints.notes.run_id is None
         assert [path.name for path in checkpoints.folder.iterdir()] == ["lock"]
     assert not checkpoints.folder.exists()
     with hold("mark", 2) as checkpoints:
@@ -158,13 +158,13 @@ def test_success_leaves_nothing_behind(folder: Path) -> None:
 
 def test_the_run_is_remembered(folder: Path) -> None:
     with hold("mark", 2) as checkpoints:
-        assert checkpoints.run_id is None
-        checkpoints.run_id = "0123abc"
-        checkpoints.run_id = None  # a run without MLflow changes nothing
+        assert checkpoints.notes.run_id is None
+        checkpoints.notes.run_id = "0123abc"
+        checkpoints.notes.run_id = None  # a run without MLflow changes nothing
     with hold("mark", 2) as checkpoints:
-        assert checkpoints.run_id == "0123abc"
+        assert checkpoints.notes.run_id == "0123abc"
         (checkpoints.folder / "run_id").write_text("")  # what a power cut leaves
-        assert checkpoints.run_id is None
+        assert checkpoints.notes.run_id is None
 
 
 def test_checkpoints_lie_in_the_project_that_a_copy_was_made_of(

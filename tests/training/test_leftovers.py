@@ -45,9 +45,9 @@ def test_where_there_are_no_checkpoints_nothing_is_made(folder: Path) -> None:
 def test_what_is_cleared_is_not_taken_for_finished_again(folder: Path) -> None:
     finished("mark", "a")
     with hold("mark", 2) as checkpoints:
-        assert checkpoints.recorded("b")
+        assert checkpoints.notes.recorded("b")
         checkpoints.clear()
-        assert not checkpoints.recorded("b")
+        assert not checkpoints.notes.recorded("b")
 
 
 def test_other_experiments_that_nobody_trains_are_counted(folder: Path) -> None:

@@ -127,7 +127,7 @@ def test_training_goes_on_with_smaller_micro_batches_when_memory_runs_out(
         run(params)
     # What was found to fit is used again.
     mark = checkpoint.folder_of(fingerprint(params, dag.inputs("train")))
-    assert checkpoint.Checkpoints(mark, 2).kept_tokens(150) == longest
+    assert checkpoint.Checkpoints(mark, 2).notes.kept_tokens(150) == longest
     with pytest.raises(UserError, match=r"micro-batches of 150 tokens;.*\nLower hardware.micro_batch_tokens"):
         run(with_hardware(params, reduce="exact"))
 
