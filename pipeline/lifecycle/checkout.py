@@ -14,7 +14,7 @@ import yaml
 
 from pipeline import dag, digest, project
 from pipeline.errors import UserError
-from pipeline.lifecycle import dvc
+from pipeline.lifecycle import dvc_checkout
 from pipeline.tracking import git, lineage, store
 from pipeline.tracking.records import Record
 from pipeline.tracking.values import without_secrets
@@ -91,11 +91,11 @@ def check_out(record: Record, into: Path) -> Tree:
         _check_links(record, into, folder)
         _write_params(record, folder)
         _write_lock(record, folder, found["stage"] or "train")
-        dvc.share(project.home(), folder)
+        dvc_checkout.share(project.home(), folder)
         known = {f"{found['git']['folder']}{file['path']}" for file in found["kept_nowhere"]}
         unknown = [file for file in found["left_out"] if file["path"] not in known]
         missing = [f"{file['path']}: its change was not recorded, as {file['reason']}" for file in unknown]
-        missing += [*dvc.bring(folder), *_bring_unkept(found["kept_nowhere"], folder)]
+        missing += [*dvc_checkout.bring(folder), *_bring_unkept(found["kept_nowhere"], folder)]
     except BaseException:
         remove(into)
         raise
@@ -152,8 +152,8 @@ def _apply(record: Record, root: Path) -> None:
 
 def _check_links(record: Record, root: Path, folder: Path) -> None:
     """Make sure that what is written next lands in the worktree: a patch may have made links of these files."""
-    for path in (project.PARAMS, dag.LOCK, dvc.SETTINGS):
-        if not dvc.is_below(root, folder / path):
+    for path in (project.PARAMS, dag.LOCK, dvc_checkout.SETTINGS):
+        if not dvc_checkout.is_below(root, folder / path):
             raise UserError(f"In the run {record.name} ({record.id}) a link leads {path} out of its folder.")
 
 
@@ -199,7 +199,7 @@ def _bring_unkept(files: list[Mapping[str, Any]], folder: Path) -> Iterator[str]
     """Copy the files that neither git nor DVC keeps from the project, where they still are what they were."""
     for file in files:
         present, target = project.home() / file["path"], folder / file["path"]
-        if not dvc.is_below(folder, target):
+        if not dvc_checkout.is_below(folder, target):
             yield f"{file['path']}: a link leads out of the folder"
             continue
         if present.is_file() and present.stat().st_size == file["bytes"] and digest.of_file(present) == file["sha256"]:

@@ -8,7 +8,7 @@ import yaml
 
 from pipeline import dag
 from pipeline.errors import UserError, did_you_mean
-from pipeline.lifecycle import dvc_commands, proposal
+from pipeline.lifecycle import dvc_workspace, proposal
 
 STAGES = ("check", "prepare", "tokenize", "train", "evaluate")
 
@@ -23,7 +23,7 @@ def pointer_of(named: str) -> Path:
     Raises:
         UserError: there is no such import.
     """
-    imports = [pointer for pointer in dvc_commands.pointers() if "deps" in dvc_commands.read_pointer(pointer)]
+    imports = [pointer for pointer in dvc_workspace.pointers() if "deps" in dvc_workspace.read_pointer(pointer)]
     wanted = Path(named if named.endswith(".dvc") else f"{named}.dvc")
     for pointer in imports:
         if pointer == wanted:
@@ -45,7 +45,7 @@ def reasons(update: Path | None) -> list[str]:
         UserError: the source cannot be read, or DVC cannot tell.
     """
     found = [f"{update}: its source has changed"] if update and _has_news(update) else []
-    found += _of_stages(dvc_commands.status(STAGES))
+    found += _of_stages(dvc_workspace.status(STAGES))
     if not found and proposal.differs(dag.LOCK):
         found.append(f"{dag.LOCK}: these results are not committed")
     return found
@@ -54,9 +54,9 @@ def reasons(update: Path | None) -> list[str]:
 def _has_news(pointer: Path) -> bool:
     before = pointer.read_bytes()
     try:
-        known = dvc_commands.read_pointer(pointer)["deps"]
-        dvc_commands.refresh(pointer, download=False)
-        return bool(dvc_commands.read_pointer(pointer)["deps"] != known)
+        known = dvc_workspace.read_pointer(pointer)["deps"]
+        dvc_workspace.refresh(pointer, download=False)
+        return bool(dvc_workspace.read_pointer(pointer)["deps"] != known)
     finally:
         pointer.write_bytes(before)
 
@@ -103,7 +103,7 @@ def _as_git_has_it(folder: Path) -> str | None:
         path: dag.md5(path) for path in folder.rglob("*") if path.is_file() and not _NO_DATA.intersection(path.parts)
     }
     for pointer in folder.rglob("*.dvc"):
-        for path, md5 in dvc_commands.targets(pointer):
+        for path, md5 in dvc_workspace.targets(pointer):
             if md5 is None or md5.endswith(".dir"):
                 return None
             files.setdefault(path, md5)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline import dag, digest, json_file, project
 from pipeline.errors import UserError
-from pipeline.lifecycle import dvc_commands
+from pipeline.lifecycle import dvc_workspace
 from pipeline.tracking.values import without_secrets
 
 BRANCH = "reprise/retrain"
@@ -46,7 +46,7 @@ class Outcome:
 def gather(outcome: Outcome, report: str, folder: Path) -> None:
     """Write the outcome with the files to propose, the report and its figures into a folder, which is emptied first."""
     shutil.rmtree(folder, ignore_errors=True)
-    for path in (project.PARAMS, dag.LOCK, *sorted(Path("metrics").glob("*.json")), *dvc_commands.pointers()):
+    for path in (project.PARAMS, dag.LOCK, *sorted(Path("metrics").glob("*.json")), *dvc_workspace.pointers()):
         if path.is_file() and _PROPOSED.fullmatch(path.as_posix()):
             (folder / _FILES / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, folder / _FILES / path)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import dag, project
 from pipeline.errors import UserError
 from pipeline.evaluation.verdict import headline_score
-from pipeline.lifecycle import dvc_commands, overrides, plan, proposal, retrain_report
+from pipeline.lifecycle import dvc_workspace, overrides, plan, proposal, retrain_report
 from pipeline.lifecycle.proposal import Outcome
 from pipeline.params import Params
 from pipeline.tracking import store
@@ -69,7 +69,7 @@ def train(request: Request, say: Callable[[str], None]) -> Outcome | None:
     if request.push:
         proposal.check_committed()
     with _alone():
-        remote = dvc_commands.has_remote()
+        remote = dvc_workspace.has_remote()
         with overrides.written(request.set, project.PARAMS) as params:
             if not _made(request, remote, say):
                 return None
@@ -78,22 +78,22 @@ def train(request: Request, say: Callable[[str], None]) -> Outcome | None:
         proposal.gather(outcome, report, request.folder)
         if request.push and remote:
             say("Pushing the results to the DVC remote")
-            dvc_commands.push()
+            dvc_workspace.push()
     return outcome
 
 
 def _made(request: Request, remote: bool, say: Callable[[str], None]) -> bool:
     """Pull, and run what changed; false if nothing did."""
     if request.update:
-        dvc_commands.refresh(plan.pointer_of(request.update), download=True)
+        dvc_workspace.refresh(plan.pointer_of(request.update), download=True)
     if remote:
         say("Fetching data and the run cache from the DVC remote")
-        dvc_commands.pull()
+        dvc_workspace.pull()
     else:
         say("No DVC remote is configured: data and results are those of this machine (dvc remote add -d ...)")
     if not plan.reasons(None):
         return False
-    dvc_commands.repro(remote)
+    dvc_workspace.repro(remote)
     return True
 
 

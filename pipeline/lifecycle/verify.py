@@ -14,7 +14,7 @@ import yaml
 
 from pipeline import digest, project
 from pipeline.errors import UserError
-from pipeline.lifecycle import checkout, dvc, versions
+from pipeline.lifecycle import checkout, dvc_checkout, versions
 from pipeline.lifecycle.checkout import Tree
 from pipeline.tracking import machine, records
 from pipeline.tracking.records import Record
@@ -107,7 +107,7 @@ def _trained(record: Record, say: Callable[[str], None]) -> Record:
 
 def _isolate(tree: Tree) -> None:
     """Have nothing that is made in the folder land elsewhere, and nothing that lies elsewhere be taken up."""
-    dvc.keep_to_itself(tree.folder)
+    dvc_checkout.keep_to_itself(tree.folder)
     params = tree.folder / project.PARAMS
     values = yaml.safe_load(params.read_text(encoding="utf-8"))
     if (values.get("hardware") or {}).get("checkpoint_dir") is not None:

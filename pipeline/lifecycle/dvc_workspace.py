@@ -1,4 +1,4 @@
-"""DVC, called as a program: what it says of the workspace, and its commands that take long."""
+"""DVC in the workspace: what it says of it, and its commands that take long."""
 
 import json
 import os

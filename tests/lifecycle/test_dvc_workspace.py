@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.lifecycle import dvc, dvc_commands
+from pipeline.lifecycle import dvc, dvc_workspace
 
 
 def test_a_complaint_of_dvc_tells_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,5 +13,5 @@ def test_a_complaint_of_dvc_tells_no_password(monkeypatch: pytest.MonkeyPatch) -
     said = "WARNING: slow\nERROR: https://ci:hunter22@store.example.com/dvc refuses key-of-the-bucket\nmore\n"
     monkeypatch.setattr(dvc, "run", lambda *_: subprocess.CompletedProcess((), 1, stdout="", stderr=said))
     with pytest.raises(UserError, match=r"ERROR: https://store.example.com/dvc refuses \(secret\)$") as refused:
-        dvc_commands.push()
+        dvc_workspace.push()
     assert "WARNING" not in str(refused.value)
