@@ -5,9 +5,12 @@ They are what scikit-learn computes, which takes up to 70 times as long: a boots
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 CALIBRATION_BINS = 15
 
@@ -138,6 +141,22 @@ def scores_of_sets(predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
 
 def _scores(counts: Counts, right: np.ndarray) -> dict[str, float]:
     return {"accuracy": float(right.mean()), "f1_macro": counts.f1_macro(), "f1_micro": counts.f1_micro()}
+
+
+def choices_of(log_probabilities: "torch.Tensor", target: "torch.Tensor") -> dict[str, Any]:
+    """The predictions of one class a row by a model.
+
+    Args:
+        log_probabilities: (rows, classes).
+        target: (rows,) the id of the class.
+    """
+    best = log_probabilities.max(dim=-1)
+    return {
+        "target": target,
+        "prediction": best.indices,
+        "score": best.values.exp(),
+        "loss": -log_probabilities.gather(-1, target[:, None]).squeeze(-1),
+    }
 
 
 def guess_of_ids(probabilities: np.ndarray, target: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ from pipeline.data import baselines, groups
 from pipeline.data.encoding import encode
 from pipeline.data.rows import label_column, shown, text_column, where
 from pipeline.errors import UserError
-from pipeline.metrics.classes import guess_of_ids
+from pipeline.metrics.classes import choices_of, guess_of_ids
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded
 from pipeline.views import Column, Table, View
@@ -128,14 +128,7 @@ class MultipleChoice(Task):
         )
 
     def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
-        log_probabilities = outputs.logits.float().log_softmax(dim=-1)
-        best = log_probabilities.max(dim=-1)
-        return {
-            "target": batch.labels,
-            "prediction": best.indices,
-            "score": best.values.exp(),
-            "loss": -log_probabilities.gather(-1, batch.labels[:, None]).squeeze(-1),
-        }
+        return choices_of(outputs.logits.float().log_softmax(dim=-1), batch.labels)
 
     def scores(self, predictions: Predictions) -> dict[str, float]:
         return {"accuracy": float(self.right(predictions).mean()), "loss": mean_loss(predictions)}

@@ -16,7 +16,7 @@ from pipeline.data.targets import ids_of, is_list_column, known_labels, label_id
 from pipeline.data.texts import NAMES, text_columns
 from pipeline.errors import UserError
 from pipeline.metrics.class_views import calibration, per_class, wrong_sets
-from pipeline.metrics.classes import Counts, guess_of_ids, guess_of_sets, scores_of_ids, scores_of_sets
+from pipeline.metrics.classes import Counts, choices_of, guess_of_ids, guess_of_sets, scores_of_ids, scores_of_sets
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded_inputs
 from pipeline.views import View
@@ -108,13 +108,7 @@ class TextClassification(Task):
         return Batch(padded_inputs(examples, collation), {"labels": labels})
 
     def head(self) -> tuple[str, dict[str, Any]]:
-        names = dict(enumerate(self.labels))
-        return "AutoModelForSequenceClassification", {
-            "num_labels": len(names),
-            "id2label": names,
-            "label2id": {name: place for place, name in names.items()},
-            "problem_type": self.problem_type,
-        }
+        return "AutoModelForSequenceClassification", self.label_names() | {"problem_type": self.problem_type}
 
     def check_train(self, settings: Train) -> None:
         class_weights.check(settings.class_weights, self.labels)
@@ -144,14 +138,7 @@ class TextClassification(Task):
 
     def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
         log_probabilities = outputs.logits.float().log_softmax(dim=-1)
-        best = log_probabilities.max(dim=-1)
-        found = {
-            "target": batch.labels,
-            "prediction": best.indices,
-            "score": best.values.exp(),
-            "loss": -log_probabilities.gather(-1, batch.labels[:, None]).squeeze(-1),
-        }
-        return found | self._kept(log_probabilities.exp())
+        return choices_of(log_probabilities, batch.labels) | self._kept(log_probabilities.exp())
 
     def merge(self, found: Predictions, store: "Store", rows: pa.Table) -> Predictions:
         """Of the windows of a long row, the surest one answers for it."""
@@ -187,7 +174,7 @@ class TextClassification(Task):
         return pa.DictionaryArray.from_arrays(pa.array(ids, pa.int32()), pa.array(self.labels, pa.string()))
 
     def _ids_of_names(self, named: Sequence[Any]) -> np.ndarray:
-        """The targets or predictions that `names_of` named."""
+        """The targets or predictions that `_names` named."""
         places = {name: place for place, name in enumerate(self.labels)}
         return np.array([places[name] for name in named], np.int64)
 

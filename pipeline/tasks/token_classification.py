@@ -130,12 +130,7 @@ class TokenClassification(Task):
         return Batch(padded_inputs(examples, collation), targets)
 
     def head(self) -> tuple[str, dict[str, Any]]:
-        names = dict(enumerate(self.labels))
-        return "AutoModelForTokenClassification", {
-            "num_labels": len(names),
-            "id2label": names,
-            "label2id": {name: place for place, name in names.items()},
-        }
+        return "AutoModelForTokenClassification", self.label_names()
 
     def loss(self, outputs: Any, batch: Batch, settings: Train) -> torch.Tensor:
         return functional.cross_entropy(

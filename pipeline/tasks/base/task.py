@@ -229,6 +229,15 @@ class Task(ABC):
     def head(self) -> tuple[str, dict[str, Any]]:
         """The name of the model's Auto class, and what its configuration must say (such as `num_labels`)."""
 
+    def label_names(self) -> dict[str, Any]:
+        """What the configuration of a model with an output for each label says of them."""
+        names = dict(enumerate(self.labels))
+        return {
+            "num_labels": len(names),
+            "id2label": names,
+            "label2id": {name: place for place, name in names.items()},
+        }
+
     def count_targets(self, examples: Mapping[str, Any], settings: Train) -> float:
         """How many targets these examples hold, by their weight; known before any forward."""
         return float(examples["targets"].sum()) if "targets" in examples else float(len(examples["length"]))
