@@ -90,6 +90,16 @@ def test_the_scan_sees_the_code():
     assert {layer(importer) for importer in found} >= {*ORDER, *BESIDE}
 
 
+def test_no_task_imports_another():
+    inside = {importer: path for importer, path in modules() if importer.startswith("pipeline.tasks.")}
+    tasks = {importer for importer in inside if importer.count(".") == 2} - {"pipeline.tasks.base"}
+    assert "pipeline.tasks.causal_lm" in tasks
+    for importer, path in inside.items():
+        named = set(imports(path.read_text(encoding="utf-8")))
+        others = {task for task in tasks - {importer} if any(f"{name}.".startswith(f"{task}.") for name in named)}
+        assert not others, f"{importer} imports {others}: what tasks share lies in pipeline/tasks/base or below"
+
+
 @pytest.mark.parametrize(
     ("importer", "imported"),
     [
