@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import json
 import re
 
 import pytest
@@ -42,6 +43,19 @@ def test_keys_that_are_said_to_be_here_are_here() -> None:
             assert key is not None, name
             assert key[1] in there, name
             assert (key[1].partition(".")[2] == name) == (how == "same"), name
+
+
+def test_a_key_that_has_another_default_than_the_trainer_tells_both() -> None:
+    params = Params()
+    theirs = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
+    told = re.compile(r"the default is (\S+) here and (\S+?) there")
+    for name, how, why in ROW.findall(PAGES["from-trainer"]):
+        if how == "same":
+            section, key = why[1:].split("`")[0].split(".")
+            here, there = getattr(getattr(params, section), key), theirs[name]
+            said = told.search(why)
+            assert (said is None) == (here == there), name
+            assert said is None or [json.loads(value) for value in said.groups()] == [here, there], name
 
 
 @pytest.mark.parametrize("page", PAGES)
