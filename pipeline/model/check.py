@@ -11,7 +11,7 @@ from pipeline import project
 from pipeline.errors import UserError
 from pipeline.model.build import check_recomputing, fresh, model_class
 from pipeline.model.config import load_config, positions
-from pipeline.model.fit import adapt, check_fit, check_head, check_length
+from pipeline.model.fit import adapt, check_fit, check_head, check_length, check_start
 from pipeline.model.four_bits import check_four_bits
 from pipeline.model.origin import named, reason, unwatched
 from pipeline.model.tokenizer import load_tokenizer
@@ -49,7 +49,10 @@ def check(params: Params, task: type[Task]) -> list[str]:
             f"params.yaml: evaluate.max_new_tokens is {params.evaluate.max_new_tokens:,}, but the {config.model_type} "
             f"model has {limit:,} positions for a text and what comes before it. Lower it."
         )
-    empty = _build_empty(config, task(labels=("a", "b"), model_class=params.model.class_))
+    made = task(labels=("a", "b"), model_class=params.model.class_)
+    empty = _build_empty(config, made)
+    if params.model.model_name_or_path is not None:  # one from scratch has it from its tokenizer
+        check_start(config, made.head()[0])
     check_recomputing(empty, params.hardware)
     choose(empty, params.model)
     check_four_bits(params)

@@ -9,6 +9,9 @@ from pipeline.model.config import SPECIAL_TOKENS, is_decoder, positions
 
 # Named where a model lacks the head: one of each kind that has it.
 _FAMILIAR = ("bert", "roberta", "modernbert", "gpt2", "llama", "t5", "bart")
+# What a head may make of a text without a look at where it ends (transformers' `summary_type`).
+_OF_PADDING = ("last", "mean")
+_OF_TEXTS = ("AutoModelForSequenceClassification", "AutoModelForMultipleChoice")
 
 
 def adapt(config: PreTrainedConfig, encoder: PreTrainedTokenizerBase, *, pretrained: bool) -> None:
@@ -63,6 +66,19 @@ def check_length(config: PreTrainedConfig, length: int, key: str = "max_seq_leng
         )
 
 
+def check_start(config: PreTrainedConfig, head: str) -> None:
+    """Raise a UserError unless a pretrained decoder that is trained behind its encoder says what a text starts with.
+
+    Args:
+        head: the name of an Auto class.
+    """
+    if head == "AutoModelForSeq2SeqLM" and config.decoder_start_token_id is None:
+        raise UserError(
+            f"params.yaml: model: this {config.model_type} model does not say what a text starts with.\nSet "
+            "decoder_start_token_id in its config.json, for a model of many languages to the one that it writes."
+        )
+
+
 def check_head(config: PreTrainedConfig, head: str) -> None:
     """Raise a UserError unless transformers has the head for this model, and it can learn what the head is for.
 
@@ -81,6 +97,12 @@ def check_head(config: PreTrainedConfig, head: str) -> None:
         raise UserError(
             f"params.yaml: model: in a {kind} model each token sees those behind it, which {head} shall predict.\n"
             "Take a decoder (gpt2, llama, qwen3, ...), or from scratch set is_decoder: true in model.config."
+        )
+    if head in _OF_TEXTS and getattr(config, "summary_type", None) in _OF_PADDING:
+        raise UserError(
+            f"params.yaml: model: this {kind} model judges a text by summary_type: {config.summary_type}. It takes "
+            "padding for tokens, so that what it says of a text hangs on those beside it.\n"
+            "Set summary_type to first, in model.config or the model's config.json, or take another model."
         )
     if head == "AutoModel" and config.is_encoder_decoder:
         raise UserError(

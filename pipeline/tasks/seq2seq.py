@@ -112,11 +112,7 @@ class Seq2Seq(Task):
 
     def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
         ids, start = examples["input_ids"], collation.config.decoder_start_token_id
-        if start is None:
-            raise UserError(
-                f"This {collation.config.model_type} model does not say what a text starts with: set "
-                "decoder_start_token_id in its config.json, for a model of many languages to the one that it writes."
-            )
+        assert start is not None, "check refuses a model that does not say what a text starts with"
         inputs = padded_inputs({"input_ids": ids, "length": np.array([len(tokens) for tokens in ids])}, collation)
         before = [np.concatenate([[start], tokens[:-1]]) for tokens in examples["labels"]]
         inputs["decoder_input_ids"] = padded(before, collation.pad_token_id)

@@ -5,17 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tokenizers import processors
 
 from pipeline.model import config, tokenizer
 from pipeline.model.check import check
 from pipeline.model.tokenizer import make_tokenizer
-from pipeline.params import Hardware, Params, Tokenizer, Train
+from pipeline.params import Evaluate, Hardware, Params, Tokenizer, Train
+from pipeline.tasks.base import Task
+from pipeline.tasks.multiple_choice import MultipleChoice
+from pipeline.tasks.seq2seq import Seq2Seq
 from pipeline.tasks.text_classification import TextClassification
 from tests.conftest import TINY_BERT
 from tests.model.tiny import (
     ARCHITECTURES,
     TEXTS,
+    built,
     edit_config,
     from_scratch,
     pretrained,
@@ -123,6 +128,47 @@ def test_an_encoder_with_a_decoder_passes_with_a_tokenizer_that_ends_texts(folde
     bare.save_pretrained("data/models/bare")
     said = refused(from_scratch(ARCHITECTURES[kind], tokenizer_name="data/models/bare"))
     assert said.startswith(f"The tokenizer puts no end token behind a text, and a {kind} model looks for one.")
+
+
+def test_a_pretrained_writer_that_starts_with_nothing_is_refused(folder: Path) -> None:
+    model, encoder = built(from_scratch(ARCHITECTURES["bart"]))
+    made = Path("data/models/writer")
+    model.save_pretrained(made)
+    encoder.save_pretrained(made)
+    params = pretrained(made).model_copy(
+        update={
+            "tokenizer": Tokenizer(max_seq_length=16, max_target_length=16),
+            "evaluate": Evaluate(max_new_tokens=16),
+        }
+    )
+    assert check(params, Seq2Seq) == []
+    edit_config(made, decoder_start_token_id=None)
+    said = refused(params, Seq2Seq).splitlines()
+    assert said[0] == "params.yaml: model: this bart model does not say what a text starts with."
+    assert said[1].startswith("Set decoder_start_token_id in its config.json")
+    assert check(params, TextClassification) == []
+
+
+@pytest.mark.parametrize("task", [TextClassification, MultipleChoice])
+def test_a_head_that_reads_padding_is_refused(folder: Path, task: type[Task]) -> None:
+    small = {"model_type": "xlnet", "d_model": 32, "n_head": 2, "n_layer": 1, "d_inner": 64}
+    said = refused(from_scratch(small), task)
+    assert said.startswith("params.yaml: model: this xlnet model judges a text by summary_type: last. It takes padding")
+    params = from_scratch({**small, "summary_type": "first"})
+    assert check(params, task) == []
+
+
+@pytest.mark.parametrize(("summary_type", "changes"), [("last", True), ("mean", True), ("first", False)])
+def test_a_head_reads_padding_by_its_summary_type(folder: Path, summary_type: str, changes: bool) -> None:
+    small = {"model_type": "xlnet", "d_model": 32, "n_head": 2, "n_layer": 1, "d_inner": 64}
+    model, encoder = built(from_scratch({**small, "summary_type": summary_type}))
+    encoder.padding_side = "right"
+    with torch.inference_mode():
+        alone, padded = (
+            model.eval()(**encoder(texts, padding=True, return_tensors="pt")).logits[0]
+            for texts in (TEXTS[:1], TEXTS[:2])
+        )
+    assert torch.allclose(alone, padded, atol=1e-6) != changes
 
 
 def test_gradient_checkpointing_of_a_model_that_cannot_is_refused(folder: Path) -> None:

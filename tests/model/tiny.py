@@ -68,10 +68,10 @@ def built(params: Params, task: Task = TASK, seed: int = 0) -> tuple[PreTrainedM
     return build(params, task, encoder), encoder
 
 
-def refused(params: Params) -> str:
+def refused(params: Params, task: type[Task] = TextClassification) -> str:
     """What `check` says."""
     with pytest.raises(UserError) as caught:
-        check(params, TextClassification)
+        check(params, task)
     message = str(caught.value)
     assert 1 <= len(message.splitlines()) <= 3
     assert all(len(line) < 350 for line in message.splitlines())

@@ -130,13 +130,6 @@ def test_smoothing_is_that_of_transformers(encoder: PreTrainedTokenizerBase) -> 
     assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
 
 
-def test_a_model_that_starts_with_nothing_is_refused(encoder: PreTrainedTokenizerBase) -> None:
-    examples = Store(Seq2Seq().encode(ROWS, encoder, SETTINGS, training=True)).examples([0])
-    config = AutoConfig.for_model("mbart", decoder_start_token_id=None)
-    with pytest.raises(UserError, match="set decoder_start_token_id"):
-        Seq2Seq().collate(examples, Collation(config, encoder))
-
-
 def test_baselines_are_judged_as_the_model_is() -> None:
     train = pa.table({"text": ["a dog walks", "more of the same", "seven"], "target": ["walks", "same", "7"]})
     found = Seq2Seq().baselines(train, ROWS)
