@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.evaluation.verdict import p_value
+from pipeline.evaluation.verdict import on_other_targets, p_value
 
 _MOST_LISTED = 5
 _MOST_TESTS = 10
@@ -28,6 +28,8 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     console.print("", _differing(found), _scores(found), sep="\n")
     for comparison in found["comparisons"]:
         console.print(_differences(comparison, found))
+        if warning := on_other_targets(comparison):
+            console.print(Text(f"{warning}\n", "yellow"))
         _show_slices(comparison, console)
         _show_flipped(comparison, console)
 

@@ -91,3 +91,16 @@ def _comparison(versus: Mapping[str, float | None], score: str, baseline: str) -
 def _signed(score: str, value: float, unit: str = " points") -> str:
     text = f"{value * 100:+.1f}{unit}" if is_share(score) else f"{value:+.4g}"
     return text.replace("-", "−")
+
+
+def on_other_targets(comparison: Mapping[str, Any]) -> str:
+    """What a comparison of two runs has to warn of where a mean is over other targets; empty where it is not."""
+    found = comparison["other_targets"]
+    if found is None:
+        return ""
+    theirs, ours = found["targets"]
+    instead = " Compare bits_per_byte instead." if "bits_per_byte" in comparison["differences"] else ""
+    return (
+        f"Not to be compared: {', '.join(found['scores'])}. They are means over targets, of which these rows have "
+        f"{theirs:,} in the reference and {ours:,} in the run: another tokenizer or length makes others.{instead}"
+    )

@@ -1,6 +1,6 @@
 """Comparing runs with a reference, on the same rows: what differed when they were made, and what differs now."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,6 +19,8 @@ from pipeline.params import Evaluate, Params
 from pipeline.scores import gain
 from pipeline.tasks import find
 from pipeline.tracking import looks
+
+_PER_TARGET = ("loss", "perplexity", "token_accuracy")
 
 Comparison = dict[str, Any]
 """What `--json` writes: docs/comparing.md names every key."""
@@ -99,6 +101,7 @@ def _compared(
         "differences": {
             score: {**asdict(found), "verdict": verdict(score, found, settings)} for score, found in differences.items()
         },
+        "other_targets": _other_targets(ours, theirs, differences),
         "flipped": _flipped(ours, theirs, texts),
         "slices": _tested(ours, theirs, groups, settings),
     }
@@ -114,6 +117,20 @@ def verdict(score: str, found: Difference, settings: Evaluate, p_value: float | 
     if judged is None or judged >= 1 - settings.confidence_level:
         return "may be noise"
     return "better" if gain(score, found.difference) > 0 else "worse"
+
+
+def _other_targets(ours: Examples, theirs: Examples, scores: Iterable[str]) -> dict[str, Any] | None:
+    """The scores that are means over targets of which the same rows have other numbers here and there; None if none.
+
+    Tokens are such targets: another tokenizer, or another length at which texts are cut, makes more or fewer of them.
+    """
+    counts = [examples.predictions.get("targets") for examples in (theirs, ours)]
+    if counts[0] is None or counts[1] is None or np.array_equal(counts[0], counts[1]):
+        return None
+    return {
+        "scores": [score for score in scores if score in _PER_TARGET],
+        "targets": [int(count.sum()) for count in counts if count is not None],
+    }
 
 
 def _slices(reference: Side, only: str | None) -> Mapping[str, np.ndarray]:

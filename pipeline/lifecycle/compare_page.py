@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.evaluation import figures, page
 from pipeline.evaluation.look import Drawing
-from pipeline.evaluation.verdict import p_value
+from pipeline.evaluation.verdict import on_other_targets, p_value
 from pipeline.lifecycle.compare import Comparison
 from pipeline.scores import ends_at_one, less_is_better
 
@@ -26,6 +26,7 @@ def render(comparison: Comparison) -> str:
         number=lambda value: "–" if value is None else f"{value:.4f}".replace("-", "−"),
         signed=lambda value: "–" if value is None else f"{value:+.4f}".replace("-", "−"),
         p_value=p_value,
+        on_other_targets=on_other_targets,
         less_is_better=less_is_better,
         most_flipped=_MOST_FLIPPED,
         most_tests=_MOST_TESTS,

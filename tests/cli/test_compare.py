@@ -57,7 +57,7 @@ def test_json_is_all_there_is_and_the_page_is_written_beside_it(ask: Callable[..
         "comparisons",
     ]
     assert (found["split"], found["looks"]) == ("test", 1)
-    assert list(found["comparisons"][0]) == ["name", "with_seeds", "differences", "flipped", "slices"]
+    assert list(found["comparisons"][0]) == ["name", "with_seeds", "differences", "other_targets", "flipped", "slices"]
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
 
 

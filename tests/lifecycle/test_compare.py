@@ -152,13 +152,37 @@ def test_the_page_shows_it_without_anything_from_outside(two: tuple[str, str], c
     assert "://" not in text.split("base64,")[0]
 
 
+LANGUAGE = PARAMS.model_copy(update={"task": "causal-lm"})
+
+
+def made_of_tokens(name: str, more: float, tokens: int) -> None:
+    """A language model that needs so many more nats for a row of so many tokens."""
+    loss = np.random.default_rng(3).uniform(40, 60, 200) + more * np.random.default_rng(4).normal(2, 1, 200)
+    found = {"loss": loss, "targets": np.full(200, tokens), "bytes": np.full(200, 100)}
+    made(name, Examples(CausalLM(), GOOD.ids, GOOD.keys, found, GOOD.slices), LANGUAGE)
+
+
+def test_scores_a_token_are_not_compared_between_tokenizers(client: MlflowClient) -> None:
+    made_of_tokens("first", 0, 20)
+    made_of_tokens("alike", 1, 20)
+    made_of_tokens("other", 1, 25)
+    found = compare(["first", "alike", "other"], LANGUAGE)
+    alike, other = found["comparisons"]
+    assert alike["other_targets"] is None
+    assert other["other_targets"] == {"scores": ["perplexity", "loss"], "targets": [4000, 5000]}
+    assert other["differences"]["perplexity"]["difference"] < 0 < other["differences"]["bits_per_byte"]["difference"]
+    warning = "Not to be compared: perplexity, loss. They are means over targets, of which these rows have 4,000"
+    with StringIO() as said:
+        compare_tables.show(found, Console(file=said, width=400))
+        assert said.getvalue().count(warning) == 1
+        assert "Compare bits_per_byte instead." in said.getvalue()
+    assert Page(compare_page.render(found)).text.count(warning) == 1
+
+
 def test_a_task_without_right_and_wrong_rows_is_compared_by_its_scores(client: MlflowClient) -> None:
-    params = PARAMS.model_copy(update={"task": "causal-lm"})
-    for place, name in enumerate(("first", "second")):
-        loss = np.random.default_rng(3).uniform(40, 60, 200) + place * np.random.default_rng(4).normal(2, 1, 200)
-        found = {"loss": loss, "targets": np.full(200, 20), "bytes": np.full(200, 100)}
-        made(name, Examples(CausalLM(), GOOD.ids, GOOD.keys, found, GOOD.slices), params)
-    found = compare(["first", "second"], params)
+    made_of_tokens("first", 0, 20)
+    made_of_tokens("second", 1, 20)
+    found = compare(["first", "second"], LANGUAGE)
     (comparison,) = found["comparisons"]
     assert {one["verdict"] for one in comparison["differences"].values()} == {"worse"}
     assert comparison["flipped"] is None
