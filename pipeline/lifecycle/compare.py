@@ -125,12 +125,10 @@ def _other_targets(ours: Examples, theirs: Examples, scores: Iterable[str]) -> d
     Tokens are such targets: another tokenizer, or another length at which texts are cut, makes more or fewer of them.
     """
     counts = [examples.predictions.get("targets") for examples in (theirs, ours)]
-    if counts[0] is None or counts[1] is None or np.array_equal(counts[0], counts[1]):
+    told = [score for score in scores if score in _PER_TARGET]
+    if counts[0] is None or counts[1] is None or not told or np.array_equal(counts[0], counts[1]):
         return None
-    return {
-        "scores": [score for score in scores if score in _PER_TARGET],
-        "targets": [int(count.sum()) for count in counts if count is not None],
-    }
+    return {"scores": told, "targets": [int(count.sum()) for count in counts if count is not None]}
 
 
 def _slices(reference: Side, only: str | None) -> Mapping[str, np.ndarray]:
