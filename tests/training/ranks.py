@@ -42,8 +42,17 @@ _SECONDS = 300.0  # that anything may take on a busy machine
 
 
 def forker() -> Nursery:
-    """The one that has imported what a training takes."""
-    return nursery("pipeline.tracking.run", "stages.train", "tests.training.ranks")
+    """The one that has imported what a training takes, at its head and on the way."""
+    return nursery(
+        "pandas",  # by pyarrow
+        "peft",
+        "pipeline.tasks.text_classification",
+        "pipeline.tracking.run",
+        "pyarrow.dataset",
+        "stages.train",
+        "tests.training.ranks",
+        "transformers.models.bert.modeling_bert",
+    )
 
 
 def start(size: int, function: str, folder: Path, arguments: dict[str, Any]) -> list[int]:

@@ -133,10 +133,11 @@ def test_training_goes_on_with_smaller_micro_batches_when_memory_runs_out(
 
 
 def test_several_processes_start_again_with_smaller_micro_batches(tokenized: Path, tiny_params: Params) -> None:
-    project.PARAMS.write_text(params_file.render(tiny_params))
+    short = tiny_params.train.model_copy(update={"max_steps": 8})
+    project.PARAMS.write_text(params_file.render(tiny_params.model_copy(update={"train": short})))
     arguments = {"hardware": {"micro_batch_tokens": 100}, "memory": 64}
     first, second = ends(start(2, "training", tokenized, arguments))
     assert second == AGAIN, (tokenized / "rank-1.log").read_text()
     assert first, "it must not train on alone"
-    assert "39 train/loss" in run_ranks(2, "training", tokenized, arguments)
+    assert "8 train/loss" in run_ranks(2, "training", tokenized, arguments)
     shutil.rmtree(project.state())
