@@ -1,14 +1,15 @@
 """DVC as a process of its own that need not import it first, which takes a second: some tests call it ten times."""
 
 import subprocess
-import tempfile
 from pathlib import Path
 
 from pipeline.lifecycle import dvc
-from tests.nursery import nursery
+from tests import warm
 
-_SECONDS = 300.0  # that anything may take on a busy machine
 _MODULES = (
+    "dulwich.worktree",
+    "dvc._debug",
+    "dvc.cachemgr",
     "dvc.cli.parser",
     "dvc.data_cloud",
     "dvc.lock",
@@ -20,28 +21,29 @@ _MODULES = (
     "dvc.repo.params",
     "dvc.repo.plots",
     "dvc.repo.stage",
+    "dvc.repo.trie",
     "dvc.rwlock",
+    "dvc.scm",
     "dvc.utils.strictyaml",
     "dvc_data.hashfile.db.local",
     "dvc_data.hashfile.status",
     "dvc_data.index",
+    "fsspec.implementations.memory",
     "networkx",
+    "rich.console",
+    "ruamel.yaml",
 )
-program = dvc.run  # as it is outside of these tests
+AS_EVER = dvc.PROGRAM
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Does what `pipeline.lifecycle.dvc.run` does."""
-    with tempfile.TemporaryDirectory() as logs:
-        said, complained = Path(logs, "out"), Path(logs, "err")
-        forker = nursery(*_MODULES)
-        process = forker.start("dvc.__main__", command, folder.absolute(), said, dvc.variables(), errors=complained)
-        code = forker.wait(process, _SECONDS)
-        return subprocess.CompletedProcess(command, code, said.read_text(), complained.read_text())
+def program() -> tuple[str, ...]:
+    """How it is started."""
+    return str(warm.python(*_MODULES)), "-m", "dvc"
 
 
 def done(folder: Path, *command: str) -> str:
-    """What it said, if it ended well."""
-    answer = run(folder, *command)
+    """What DVC said in a folder, if it ended well."""
+    whole = (*program(), *command)
+    answer = subprocess.run(whole, cwd=folder, env=dvc.variables(), capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout

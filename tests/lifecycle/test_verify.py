@@ -13,9 +13,9 @@ from pipeline.cli.verify import command
 from pipeline.errors import UserError
 from pipeline.params import Params, Train
 from pipeline.tracking import lineage, records
+from tests import warm
 from tests.lifecycle.traced import Traced
 from tests.stages import test_pipeline
-from tests.stages.test_pipeline import run
 from tests.tracking.repositories import git, write
 
 trained, copy = test_pipeline.trained, test_pipeline.copy  # fixtures
@@ -86,11 +86,18 @@ def test_a_run_without_a_model_has_nothing_to_verify(made: Traced):
         verified("young")
 
 
-def test_a_whole_pipeline_trains_again_to_the_same_bytes(copy: Path) -> None:
+def test_a_whole_pipeline_trains_again_to_the_same_bytes(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     model = digest.of_folder(copy / "models/best")
     (copy / "params.yaml").write_text(params_file.render(Params()))
     (copy / "stages/train.py").write_text("raise SystemExit('the code has gone on')\n")
-    done = run(copy, sys.executable, "-m", "pipeline.cli", "verify", "workspace")
-    assert "The same model, byte for byte" in done.stdout
-    assert model in done.stdout
-    assert "> python -m stages.train" in done.stderr
+    monkeypatch.chdir(copy)
+    for name in ("DVC_EXP_NAME", "DVC_ROOT", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "executable", str(warm.python(*warm.STAGES)))
+    assert command.main(["workspace"], standalone_mode=False) == 0
+    said = capfd.readouterr()
+    assert "The same model, byte for byte" in said.out
+    assert model in said.out
+    assert "> python -m stages.train" in said.err

@@ -16,6 +16,7 @@ import yaml
 
 from pipeline import digest, params_file
 from pipeline.params import Data, Hardware, Params, Tracking, Train
+from tests import warm
 from tests.conftest import REPOSITORY, texts_and_labels
 from tests.once import once
 
@@ -32,11 +33,18 @@ def files_of_the_repository() -> list[str]:
     return [name for name in listed.stdout.splitlines() if (REPOSITORY / name).is_file()]
 
 
-def run(folder: Path, *command: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *command: str, ok: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a clone as a user would, with the tests' own Python first on the PATH."""
-    result = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=1800)
+    variables = environment() | variables
+    result = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=1800)
     assert not ok or result.returncode == 0, result.stdout + result.stderr
     return result
+
+
+def repro(folder: Path, *arguments: str, ok: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `dvc repro`, whose stages are forked: a real start of each is in the test that kills them."""
+    path = f"{warm.python(*warm.STAGES).parent}{os.pathsep}{environment()['PATH']}"
+    return run(folder, "dvc", "repro", *arguments, ok=ok, PATH=path, **variables)
 
 
 def environment() -> dict[str, str]:
@@ -101,7 +109,7 @@ def edit(folder: Path, **sections: dict[str, object]) -> None:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny: Params) -> Path:
     """A clone after its first `dvc repro`; tests that change it take a `copy`."""
-    return once(tmp_path_factory, "trained", lambda folder: run(clone(folder, small(tiny)), "dvc", "repro"))
+    return once(tmp_path_factory, "trained", lambda folder: repro(clone(folder, small(tiny))))
 
 
 @pytest.fixture
@@ -123,14 +131,14 @@ def test_first_run_leaves_all_results(trained: Path) -> None:
 
 def test_second_run_runs_nothing(trained: Path) -> None:
     before = (trained / "dvc.lock").read_bytes()
-    assert "Running stage" not in run(trained, "dvc", "repro").stdout
+    assert "Running stage" not in repro(trained).stdout
     assert (trained / "dvc.lock").read_bytes() == before
 
 
 def test_forced_rerun_leaves_the_lock_as_it_was(copy: Path) -> None:
     before = (copy / "dvc.lock").read_bytes()
     for command in (["-f"], ["-sf", "train"]):
-        said = run(copy, "dvc", "repro", *command).stdout
+        said = repro(copy, *command).stdout
         assert said.count("Running stage") == (5 if command == ["-f"] else 1)
         assert "going on from the checkpoint" not in said, "it really trains"
         assert checkpoints_of(copy) == []
@@ -171,7 +179,7 @@ def test_another_slice_prepares_and_evaluates_anew_and_trains_nothing(copy: Path
     before = yaml.safe_load((copy / "dvc.lock").read_text())["stages"]
     edit(copy, evaluate={"slices": ["length", "text"], "publish_texts": "mlflow"})
     assert changed_stages(copy) == ["check", "evaluate", "prepare"]
-    said = run(copy, "dvc", "repro").stdout
+    said = repro(copy).stdout
     ran = re.findall(r"Running stage '(\w+)'", said)
     assert ran == ["check", "prepare", "evaluate"]
     after = yaml.safe_load((copy / "dvc.lock").read_text())["stages"]
@@ -187,7 +195,7 @@ def test_wrong_key_costs_no_earlier_result(copy: Path) -> None:
     before = digest.of_folder(copy / "models/best")
     text = (copy / "params.yaml").read_text()
     (copy / "params.yaml").write_text(text.replace("learning_rate:", "lerning_rate:"))
-    result = run(copy, "dvc", "repro", ok=False)
+    result = repro(copy, ok=False)
     assert result.returncode != 0
     assert "train.lerning_rate'. Did you mean 'train.learning_rate'?" in result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
@@ -241,5 +249,5 @@ def test_folder_without_git_runs(tmp_path: Path, tiny: Params) -> None:
     folder = clone(tmp_path / "tarball", small(tiny))
     shutil.rmtree(folder / ".git")
     run(folder, "dvc", "config", "--local", "core.no_scm", "true")
-    run(folder, "dvc", "repro", "prepare")
+    repro(folder, "prepare")
     assert (folder / "data/prepared/train.parquet").exists()

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.params import Data, Evaluate, Hardware, Params, Tracking, Train
-from tests.stages.test_pipeline import clone, edit, environment
+from tests import warm
+from tests.stages.test_pipeline import clone, edit, repro, run
 
 # Every row holds it, so every text that is shown holds it.
 PLANTED = "quokkapelican"
@@ -46,23 +46,21 @@ def folder_of(tmp_path: Path, tiny: Params, publish_texts: str) -> Path:
     subprocess.run(
         ["git", "remote", "add", "origin", f"https://me:{PASSWORD}@example.org/x.git"], cwd=folder, check=True
     )
-    run(folder, "dvc", "repro")
+    repro(folder, MY_API_TOKEN=TOKEN)
     return folder
 
 
-def run(folder: Path, *command: str) -> None:
-    """Run a command there, with a secret among the variables."""
-    variables = environment() | {"MY_API_TOKEN": TOKEN}
-    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, done.stdout + done.stderr
+def evaluate(folder: Path) -> None:
+    """Judge the model of a clone once more, with a secret among the variables."""
+    run(folder, str(warm.python(*warm.STAGES)), "-m", "stages.evaluate", MY_API_TOKEN=TOKEN)
 
 
 def said_to_mlflow(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Everything that MLflow keeps of the runs: params, tags, inputs and artifacts, each by its name."""
     client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiments = [found.experiment_id for found in client.search_experiments()]
-    for run in client.search_runs(experiments):
-        yield "run", json.dumps(run.to_dictionary()).encode()
+    for found in client.search_runs(experiments):
+        yield "run", json.dumps(found.to_dictionary()).encode()
     # The tokenizer is a part of the model, and its vocabulary is made of words of the rows.
     for path in (folder / "mlartifacts").rglob("*"):
         if path.is_file() and "tokenizer" not in path.name:
@@ -87,12 +85,12 @@ def test_texts_are_where_they_may_be_and_secrets_nowhere(tmp_path: Path, tiny: P
     assert {"index.html", "evaluation.json", "test.parquet", "params.yaml", "model.safetensors"} <= names
     assert in_report(folder)
     edit(folder, evaluate={"publish_texts": "none"})
-    run(folder, sys.executable, "-m", "stages.evaluate")
+    evaluate(folder)
     assert not in_report(folder)
     assert holding(folder, PLANTED) == set(), "neither what is kept here nor what is shown nowhere is told"
     assert holding(folder, "planted.csv:") >= {"index.html", "test.parquet"}, "ids stand for the rows"
     edit(folder, evaluate={"publish_texts": "mlflow"})
-    run(folder, sys.executable, "-m", "stages.evaluate")
+    evaluate(folder)
     assert in_report(folder)
     assert holding(folder, PLANTED) == {"index.html", "changes.patch"}
     assert holding(folder, TOKEN) == holding(folder, PASSWORD) == set()
