@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import select
+import shlex
 import shutil
 import socket
 import subprocess
@@ -35,11 +36,11 @@ STAGES = (
     "transformers.models.auto.modeling_auto",
     "transformers.models.bert.modeling_bert",
 )
-_PYTHON = """#!{python} -IS
-import os, socket, sys
-if sys.argv[1:2] != ["-m"]:
-    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
-import json
+_PYTHON = """#!/bin/sh
+[ "$1" = -m ] || exec {python} "$@"
+exec {python} -IS {asking} "$@"
+"""
+_ASKING = """import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as asked, asked.makefile("rw") as file:
     asked.connect({address!r})
     socket.send_fds(asked, [b" "], [0, 1, 2])
@@ -56,7 +57,9 @@ def python(*modules: str) -> Path:
     address = folder / "socket"
     program = folder / "bin/python"
     program.parent.mkdir()
-    program.write_text(_PYTHON.format(python=sys.executable, address=str(address)))
+    asking = folder / "asking.py"
+    asking.write_text(_ASKING.format(address=str(address)))
+    program.write_text(_PYTHON.format(python=shlex.quote(sys.executable), asking=shlex.quote(str(asking))))
     program.chmod(0o755)
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.warm", str(address), *modules],
@@ -92,16 +95,16 @@ def serve(address: str) -> None:
 
 
 def answer(asked: socket.socket) -> NoReturn:
-    """Fork the stage, and tell its exit code."""
+    """Fork what was asked for, and tell its exit code."""
     _, streams, _, _ = socket.recv_fds(asked, 1, 3)
     file = asked.makefile("rw")
     (module, *arguments), folder, environment = json.loads(file.readline())
-    if stage := os.fork():
-        code = os.waitstatus_to_exitcode(os.waitpid(stage, 0)[1])
+    if process := os.fork():
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         print(code, file=file, flush=True)
         os._exit(0)
     os.chdir(folder)
-    sys.path[0] = folder
+    sys.path.insert(0, folder)
     become(module, arguments, environment, streams)
 
 
@@ -111,5 +114,5 @@ if __name__ == "__main__":
     for name in [name for name in sys.modules if name.partition(".")[0] in ("pipeline", "stages")]:
         del sys.modules[name]
     gc.freeze()
-    sys.path.remove(str(REPOSITORY))  # that of PYTHONPATH
+    sys.path[:] = [path for path in sys.path if path != str(REPOSITORY)]
     serve(sys.argv[1])
