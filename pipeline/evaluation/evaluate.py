@@ -89,7 +89,7 @@ def evaluate(params: Params, world: World) -> Findings:
         else None,
         drawings=[
             *_drawn_scores(metrics),
-            *_drawn_curves(training["best_step"], minimised),
+            *_drawn_curves(training, minimised),
             *(_drawn_confusions(predictions["test"], task.labels) if is_one_label else ()),
             *(diagonal(view) for view in views if isinstance(view, Diagonal)),
             *_drawn_data(rows, stores, task.labels if is_one_label else (), task.most_tokens(params.tokenizer)),
@@ -236,19 +236,22 @@ def _drawn_scores(metrics: Mapping[str, Any]) -> list[Drawing]:
     return drawings
 
 
-def _drawn_curves(best_step: int, minimised: str) -> list[Drawing]:
-    curves = {}
-    for split, path in (("train", project.TRAIN_CURVE), ("validation", project.VALIDATION_CURVE)):
-        with path.open(encoding="utf-8", newline="") as file:
-            points = list(csv.DictReader(file))
-        steps = [int(point["step"]) for point in points]
-        for name in points[0]:
-            if name != "step":
-                curves[split, name] = (steps, [float(point[name]) for point in points])
+def _drawn_curves(training: Mapping[str, Any], minimised: str) -> list[Drawing]:
+    best_step = training["best_step"]
+    curves = {("train", "loss"): _curve(project.TRAIN_CURVE, "loss")}
+    for score in training["validation"]:
+        curves["validation", score] = _curve(project.VALIDATION_CURVES / f"{score}.csv", score)
     drawings = [figures.loss_curve(curves, best_step, minimised)]
     if any(ends_at_one(name) for split, name in curves if split == "validation"):
         drawings.append(figures.score_curves(curves, best_step))
     return drawings
+
+
+def _curve(path: Path, score: str) -> tuple[list[int], list[float]]:
+    """Steps and values of a score."""
+    with path.open(encoding="utf-8", newline="") as file:
+        points = list(csv.DictReader(file))
+    return [int(point["step"]) for point in points], [float(point[score]) for point in points]
 
 
 def _drawn_confusions(predictions: Predictions, labels: Sequence[str]) -> list[Drawing]:
@@ -274,12 +277,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_confusions(predictions: Predictions, labels: Sequence[str]) -> None:
-    """One line a test row, as DVC's confusion plot wants it; none where a row's answer is not one label."""
-    project.CONFUSION_MATRIX.parent.mkdir(parents=True, exist_ok=True)
+    """One line a test row, as DVC's confusion plot wants it; no file where a row's answer is not one label."""
+    project.TEST_PLOTS.mkdir(parents=True, exist_ok=True)
+    if not labels:
+        return
     with project.CONFUSION_MATRIX.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("actual", "predicted"))
-        if not labels:
-            return
         for target, prediction in zip(predictions["target"], predictions["prediction"], strict=True):
             writer.writerow((labels[target], labels[prediction]))

@@ -127,7 +127,10 @@ def _write_results(state: State, metric: str) -> None:
     }
     json_file.write(project.TRAIN_METRICS, result)
     _write_curve(project.TRAIN_CURVE, state.train_curve)
-    _write_curve(project.VALIDATION_CURVE, state.validation_curve)
+    for score in state.validation_curve[0]:
+        if score != "step":
+            points = [{"step": point["step"], score: point[score]} for point in state.validation_curve]
+            _write_curve(project.VALIDATION_CURVES / f"{score}.csv", points)
 
 
 def _write_curve(path: Path, points: list[dict[str, float]]) -> None:

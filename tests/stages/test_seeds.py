@@ -85,14 +85,14 @@ def test_seeds_leave_the_workspace_and_dvc_and_mlflow_tell_the_same(
     assert compared["differing"]["params"] == {"train.seed": ["42", "43"]}
 
     # The curves that `dvc plots diff` draws are those that MLflow has.
-    plots = json.loads(run(copy, "dvc", "plots", "diff", "--json", *names, "--targets", "plots/validation.csv").stdout)
+    drawn = "plots/validation/accuracy.csv"
+    plots = json.loads(run(copy, "dvc", "plots", "diff", "--json", *names, "--targets", drawn).stdout)
     assert names[0] in json.dumps(plots)
     child = next(child for child in children if child.data.params["train.seed"] == "43")
     history = client.get_metric_history(child.info.run_id, "validation/accuracy")
-    curve = run(copy, "dvc", "get", ".", "plots/validation.csv", "--rev", names[1], "-o", "curve.csv", "-f")
+    curve = run(copy, "dvc", "get", ".", drawn, "--rev", names[1], "-o", "curve.csv", "-f")
     assert curve.returncode == 0
     lines = (copy / "curve.csv").read_text().splitlines()
-    place = lines[0].split(",").index("accuracy")
-    drawn = {int(line.split(",")[0]): float(line.split(",")[place]) for line in lines[1:]}
-    for step, value in drawn.items():
+    assert lines[0] == "step,accuracy"
+    for step, value in ((int(step), float(value)) for step, value in (line.split(",") for line in lines[1:])):
         assert any(point.step == step and point.value == pytest.approx(value, abs=1e-6) for point in history)

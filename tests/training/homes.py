@@ -16,7 +16,7 @@ from pipeline.params import Hardware, Params
 from tests.conftest import REPOSITORY
 
 STAGE = [sys.executable, "-m", "stages.train"]
-_RESULTS = (project.BEST_MODEL, project.TRAIN_METRICS, project.TRAIN_CURVE, project.VALIDATION_CURVE)
+_RESULTS = (project.BEST_MODEL, project.TRAIN_METRICS, project.TRAIN_CURVE, project.VALIDATION_CURVES)
 
 
 def environment() -> dict[str, str]:

@@ -40,7 +40,7 @@ def run(params: Params, kill_at: int | None = None) -> dict[tuple[int, str], flo
 
 
 def outputs() -> dict[str, str]:
-    paths = (project.BEST_MODEL, project.TRAIN_METRICS, project.TRAIN_CURVE, project.VALIDATION_CURVE)
+    paths = (project.BEST_MODEL, project.TRAIN_METRICS, project.TRAIN_CURVE, project.VALIDATION_CURVES)
     return digest.of_paths(paths)
 
 
@@ -73,10 +73,11 @@ def test_killed_and_resumed_gives_the_same_bytes(
 def test_training_learns_and_exports_the_best_step(tokenized: Path, tiny_params: Params) -> None:
     logged = run(tiny_params)
     result = json.loads(project.TRAIN_METRICS.read_text())
-    curve = list(csv.DictReader(project.VALIDATION_CURVE.read_text().splitlines()))
+    drawn = project.VALIDATION_CURVES / "accuracy.csv"
+    curve = list(csv.DictReader(drawn.read_text().splitlines()))
     best = max(curve, key=lambda point: float(point["accuracy"]))
     assert [int(point["step"]) for point in curve] == [13, 26, 39]
-    assert b"\r" not in project.VALIDATION_CURVE.read_bytes()
+    assert b"\r" not in drawn.read_bytes()
     assert result["best_step"] == int(best["step"])
     assert result["validation"]["accuracy"] == float(best["accuracy"]) > 0.7
     assert result["steps"] == 39
