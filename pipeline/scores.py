@@ -1,8 +1,12 @@
 """What the name of a score says: whether less of it is better, and how people read it."""
 
+import math
+from collections.abc import Iterable
+
 _LESS_IS_BETTER = ("loss", "perplexity", "error", "bits_per_byte", "mse", "mae")
 _SHARES = ("accuracy", "precision", "recall", "f1", "exact_match", "auroc", "mcc", "rouge")
 _CORRELATIONS = ("pearson", "spearman")
+_DECIMALS = 3
 
 
 def less_is_better(name: str) -> bool:
@@ -32,7 +36,23 @@ def readable(name: str, value: float | None) -> str:
     """``"80.1%"`` for a share, ``"12.35"`` for any other score; a dash for one that is not defined."""
     if value is None or is_share(name):
         return percent(value)
-    return f"{value:.4g}".replace("-", "−")
+    return f"{value:,.{decimals([value], name)}f}".replace("-", "−")
+
+
+def decimals(values: Iterable[float | None], name: str = "") -> int:
+    """With how many decimals these numbers stand one below the other.
+
+    Those of a score that ends at 1 have three; others so many that the largest has four digits, or three where it is
+    below 1: 1,234 or 12.34 or 0.0123.
+
+    Args:
+        name: of their score, if they are of one.
+    """
+    largest = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0)
+    if ends_at_one(name) or largest == 0:
+        return _DECIMALS
+    place = math.floor(math.log10(largest))
+    return max(0, _DECIMALS - place - (place < 0))
 
 
 def percent(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.scores import ends_at_one, gain, is_share, less_is_better, percent, readable
+from pipeline.scores import decimals, ends_at_one, gain, is_share, less_is_better, percent, readable
 
 
 @pytest.mark.parametrize("name", ["loss", "perplexity", "calibration_error", "bits_per_byte", "mse", "mae", "my_error"])
@@ -25,9 +25,22 @@ def test_other_scores_are_read_as_numbers() -> None:
     assert readable("perplexity", 12.345678) == "12.35"
     assert ends_at_one("pearson")
     assert not ends_at_one("bleu")
-    assert readable("pearson", -0.25) == "−0.25"
+    assert readable("pearson", -0.25) == "−0.250"
     assert readable("bleu", None) == "–"
 
 
 def test_percent() -> None:
     assert [percent(value) for value in (0.8012, 0.0, 1.0, None)] == ["80.1%", "0.0%", "100.0%", "–"]
+
+
+@pytest.mark.parametrize(
+    ("value", "places"),
+    [(1234.5, 0), (123.4, 1), (-12.3, 2), (1.2, 3), (0.9, 3), (0.05, 4), (0.00041, 6), (0.0, 3), (None, 3)],
+)
+def test_decimals_of_a_number(value: float | None, places: int) -> None:
+    assert decimals([value]) == places
+
+
+def test_decimals_of_numbers_one_below_the_other() -> None:
+    assert decimals([0.01, None, 250.0, float("inf")]) == 1
+    assert decimals([0.01], "f1") == decimals([0.01], "pearson") == 3

@@ -277,12 +277,15 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_confusions(predictions: Predictions, labels: Sequence[str]) -> None:
-    """One line a test row, as DVC's confusion plot wants it; no file where a row's answer is not one label."""
-    project.TEST_PLOTS.mkdir(parents=True, exist_ok=True)
-    if not labels:
-        return
+    """One line a test row, as DVC's confusion plot wants it.
+
+    Where a row's answer is not one label there is the header alone, of which DVC draws nothing.
+    """
+    project.CONFUSION_MATRIX.parent.mkdir(parents=True, exist_ok=True)
     with project.CONFUSION_MATRIX.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("actual", "predicted"))
+        if not labels:
+            return
         for target, prediction in zip(predictions["target"], predictions["prediction"], strict=True):
             writer.writerow((labels[target], labels[prediction]))

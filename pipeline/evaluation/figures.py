@@ -76,9 +76,10 @@ def scores(ours: Scores, baselines: Mapping[str, Scores]) -> Drawing:
                 places.append(place)
                 labels.append(readable(party, 30))
                 value = found["value"]
-                if value is not None and value < left:
+                if value is None or value < left:
                     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-                    axes.text(left, place, f"◂ {value:.3f}", color=MUTED, size=points(11), va="center", bbox=behind)
+                    words = "not defined" if value is None else f"◂ {value:.3f}"
+                    axes.text(left, place, words, color=MUTED, size=points(11), va="center", bbox=behind)
                 else:
                     _whisker(axes, place, value, found, BLUE if party == MODEL else MUTED)
             place += 1

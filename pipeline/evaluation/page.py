@@ -28,12 +28,10 @@ def template(path: Path) -> jinja2.Template:
         count=lambda value: f"{value:,}",
         percent=percent,
         image=lambda svg: "data:image/svg+xml;base64," + base64.b64encode(svg).decode(),
-        number=lambda value: f"{value:,}" if isinstance(value, int) else f"{value:.3f}",
         text=lambda text: shortened(text, _LONGEST_TEXT),
         name=_breakable,
     )
     # Our own constant, in whose quotes a style sheet would not understand entities.
-    environment.globals["zip"] = zip
     environment.globals["fonts"] = markupsafe.Markup(FONTS)  # noqa: S704
     return environment.get_template(path.name)
 

@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from pipeline.evaluation.mistakes import Confusion, Mistake
 from pipeline.evaluation.slices import MOST_VALUES
 from pipeline.evaluation.verdict import headline, headline_score, more_than_noise, strongest
 from pipeline.params import Params
-from pipeline.scores import gain, less_is_better
-from pipeline.views import View
+from pipeline.scores import decimals, gain, less_is_better
+from pipeline.views import Table, View
 
 _TEMPLATE = "report.html.j2"
 _FEW_ROWS = 100
@@ -90,6 +91,7 @@ def render(findings: Findings, texts: bool = True) -> str:
         most_values=MOST_VALUES,
         few_rows=metrics["rows"]["test"] < _FEW_ROWS,
         without_interval=any(cell["bounds"] == _WITHOUT for row in table for cell in row["cells"].values()),
+        tables={view.name: _columns(view, texts) for view in findings.views if isinstance(view, Table) and view.rows},
         figures={drawing.name: drawing for drawing in findings.drawings},
         params=_resolved(findings.params),
         versions=_versions(),
@@ -122,10 +124,11 @@ def _slices(metrics: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 def _cells(found: Mapping[str, Mapping[str, float | None]], key: str) -> dict[str, dict[str, str]]:
     """value, interval and verdict of every score, as text."""
-    number = _signed if key == "difference" else _decimal
+    sign = "+" if key == "difference" else ""
     cells = {}
     for name, interval in found.items():
         low, high = interval["low"], interval["high"]
+        number = partial(_number, form=f"{sign},.{decimals((interval[key], low, high), name)}f")
         bounds = "not defined" if interval[key] is None else _WITHOUT
         if low is not None and high is not None:
             bounds = f"{number(low)} to {number(high)}"
@@ -137,12 +140,26 @@ def _cells(found: Mapping[str, Mapping[str, float | None]], key: str) -> dict[st
     return cells
 
 
-def _decimal(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}".replace("-", "−")
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}".replace("-", "−")
 
 
-def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
+def _columns(view: Table, texts: bool) -> list[dict[str, Any]]:
+    """The columns of a table that are shown, with their cells as text."""
+    return [
+        _column(column.title, cells)
+        for column, cells in zip(view.columns, zip(*view.rows, strict=True), strict=True)
+        if texts or not column.is_text
+    ]
+
+
+def _column(title: str, cells: Sequence[str | int | float]) -> dict[str, Any]:
+    places = decimals(cell for cell in cells if isinstance(cell, float))
+    written = [
+        cell if isinstance(cell, str) else _number(cell, f",.{places}f" if isinstance(cell, float) else ",")
+        for cell in cells
+    ]
+    return {"title": title, "is_number": any(not isinstance(cell, str) for cell in cells), "cells": written}
 
 
 def _facts(audit: Mapping[str, Any], truncation: Mapping[str, Mapping[str, int]]) -> dict[str, list[str]]:

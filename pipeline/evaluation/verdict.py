@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.scores import gain, is_share, readable
+from pipeline.scores import decimals, gain, is_share, readable
 
 Metrics = Mapping[str, Any]
 """What reports/evaluation.json holds."""
@@ -89,7 +89,7 @@ def _comparison(versus: Mapping[str, float | None], score: str, baseline: str) -
 
 
 def _signed(score: str, value: float, unit: str = " points") -> str:
-    text = f"{value * 100:+.1f}{unit}" if is_share(score) else f"{value:+.4g}"
+    text = f"{value * 100:+.1f}{unit}" if is_share(score) else f"{value:+,.{decimals([value], score)}f}"
     return text.replace("-", "−")
 
 

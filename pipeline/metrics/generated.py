@@ -84,7 +84,7 @@ def compared(rows: pa.Table, sources: Sequence[str], found: Mapping[str, np.ndar
         rows=[
             (
                 str(rows["id"][row].as_py()),
-                round(float(each[row]), 1),
+                float(each[row]),
                 *(shorten(column[row], _MOST_CHARACTERS) for column in texts),
             )
             for row in chosen.tolist()

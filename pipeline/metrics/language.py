@@ -104,7 +104,7 @@ def most_surprising(rows: pa.Table, texts: Sequence[str], predictions: Mapping[s
         rows=[
             (
                 str(rows["id"][row].as_py()),
-                round(perplexity(float(mean[row])), 1),
+                perplexity(float(mean[row])),
                 int(predictions["targets"][row]),
                 shorten(texts[row], _MOST_CHARACTERS),
             )

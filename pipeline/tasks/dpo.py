@@ -244,7 +244,7 @@ def _wrong(rows: pa.Table, margins: np.ndarray, most: int) -> Table:
         rows=[
             (
                 str(ids[row]),
-                round(float(margins[row]), 3),
+                float(margins[row]),
                 *(shorten(column[row], _MOST_CHARACTERS) for column in texts),
             )
             for row in worst

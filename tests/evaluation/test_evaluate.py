@@ -19,7 +19,7 @@ from pipeline.training.fingerprint import fingerprint
 from pipeline.training.train import train
 from pipeline.world import World
 
-OUTPUTS = (project.EVALUATION_METRICS, project.TEST_PLOTS, project.REPORTS)
+OUTPUTS = (project.EVALUATION_METRICS, project.CONFUSION_MATRIX, project.REPORTS)
 
 
 @pytest.fixture

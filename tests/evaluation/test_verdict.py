@@ -92,6 +92,6 @@ def test_a_score_of_which_less_is_better_is_judged_so() -> None:
     found["versus"] = {"bigrams": {"perplexity": interval(-17.5, 0.5, "difference")}}
     assert strongest(found) == "bigrams"
     assert headline(found) == (
-        "Test perplexity is 12.5 (95% interval 12.25 to 12.75), better than the strongest baseline, bigrams, by more "
-        "than noise: −17.5 (−18 to −17)."
+        "Test perplexity is 12.50 (95% interval 12.25 to 12.75), better than the strongest baseline, bigrams, by more "
+        "than noise: −17.50 (−18.00 to −17.00)."
     )
