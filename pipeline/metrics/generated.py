@@ -77,9 +77,9 @@ def compared(rows: pa.Table, sources: Sequence[str], found: Mapping[str, np.ndar
         title="Generated texts and references",
         lead="Test rows from the worst to the best by chrF, spread evenly over all of them.",
         columns=(
-            Column("row"),
+            Column("Row"),
             Column("chrF"),
-            *(Column(title, is_text=True) for title in ("reference", "generated", "source")),
+            *(Column(title, is_text=True) for title in ("Reference", "Generated", "Source")),
         ),
         rows=[
             (

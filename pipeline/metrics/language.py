@@ -100,7 +100,7 @@ def most_surprising(rows: pa.Table, texts: Sequence[str], predictions: Mapping[s
         name="surprising",
         title="What surprised the model most",
         lead="The test rows with the highest loss a token. Noise and rows that do not belong often stand here.",
-        columns=(Column("row"), Column("perplexity"), Column("tokens"), Column("text", is_text=True)),
+        columns=(Column("Row"), Column("Perplexity"), Column("Tokens"), Column("Text", is_text=True)),
         rows=[
             (
                 str(rows["id"][row].as_py()),

@@ -216,8 +216,8 @@ def _written(rows: pa.Table) -> Table:
         title="What the model says",
         lead="Replies to test rows, spread evenly over all of them, beside the reply that is preferred there.",
         columns=(
-            Column("row"),
-            *(Column(title, is_text=True) for title in ("asked", "reply of the model", "preferred reply")),
+            Column("Row"),
+            *(Column(title, is_text=True) for title in ("Asked", "Reply of the model", "Preferred reply")),
         ),
         rows=[
             (str(row_id), *(shorten(text, _MOST_CHARACTERS) for text in texts))
@@ -237,9 +237,9 @@ def _wrong(rows: pa.Table, margins: np.ndarray, most: int) -> Table:
         lead="The test rows whose other reply the model has come to prefer most. Look here for rows whose two replies "
         "were exchanged.",
         columns=(
-            Column("row"),
-            Column("margin"),
-            *(Column(title, is_text=True) for title in ("asked", "preferred reply", "other reply")),
+            Column("Row"),
+            Column("Margin"),
+            *(Column(title, is_text=True) for title in ("Asked", "Preferred reply", "Other reply")),
         ),
         rows=[
             (

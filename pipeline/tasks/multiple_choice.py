@@ -14,6 +14,7 @@ from pipeline.data import baselines, groups
 from pipeline.data.encoding import encode
 from pipeline.data.rows import label_column, shown, text_column, where
 from pipeline.errors import UserError
+from pipeline.metrics.class_views import calibration
 from pipeline.metrics.classes import choices_of, guess_of_ids
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded
@@ -150,6 +151,7 @@ class MultipleChoice(Task):
         target, prediction, score = (predictions[name][surest].tolist() for name in ("target", "prediction", "score"))
         cells = zip(chosen["id"].to_pylist(), self.texts(chosen), target, prediction, score, strict=True)
         return [
+            calibration(predictions["score"], self.right(predictions)),
             Table(
                 "mistakes",
                 "Most confident mistakes",
@@ -164,7 +166,7 @@ class MultipleChoice(Task):
                     (row, f"{context} | {start}" if start else context, endings[actual], endings[predicted], sure)
                     for row, (context, start, *endings), actual, predicted, sure in cells
                 ],
-            )
+            ),
         ]
 
     def example(self) -> dict[str, Any]:

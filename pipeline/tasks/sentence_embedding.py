@@ -226,9 +226,9 @@ def _hardest(rows: pa.Table, predictions: Predictions, most: int) -> Table:
         lead="The test rows whose own text ranks lowest among the texts of all test rows. Texts that say nothing, and "
         "others that fit as well, often stand here.",
         columns=(
-            Column("row"),
-            Column("rank"),
-            *(Column(title, is_text=True) for title in ("text", "belongs to it", "found instead")),
+            Column("Row"),
+            Column("Rank"),
+            *(Column(title, is_text=True) for title in ("Text", "Belongs to it", "Found instead")),
         ),
         rows=[
             (

@@ -111,8 +111,8 @@ def _replies(rows: pa.Table, found: Sequence[list[Message]]) -> Table:
         title="What the model says",
         lead="Replies to test rows, spread evenly over all of them, beside what the assistant says there.",
         columns=(
-            Column("row"),
-            *(Column(title, is_text=True) for title in ("asked last", "reply of the model", "reply in the data")),
+            Column("Row"),
+            *(Column(title, is_text=True) for title in ("Asked last", "Reply of the model", "Reply in the data")),
         ),
         rows=[
             (

@@ -13,6 +13,7 @@ from pipeline.errors import UserError
 from pipeline.params import Data, Tokenizer
 from pipeline.tasks.base import Collation
 from pipeline.tasks.multiple_choice import MultipleChoice
+from pipeline.views import Diagonal, Table
 
 WORDS = "one two three four five six seven eight nine ten"
 
@@ -122,3 +123,18 @@ def test_likeness_to_the_context_finds_the_ending_that_repeats_it() -> None:
         np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     assert (found["TF-IDF likeness to the context"].argmax(axis=1) == labels[40:]).all()
     assert list(choices([("☃", "☂", "☀")], np.array([1]), [("☃", "☂", "☀")])) == ["most frequent place"]
+
+
+def test_the_report_shows_how_sure_it_was_and_where_it_was_wrong() -> None:
+    table = raw([0, 1, 2])
+    task = MultipleChoice.fit({"train": table}, Data())
+    found = {
+        "target": np.array([0, 1, 2]),
+        "prediction": np.array([0, 0, 1]),
+        "score": np.array([0.9, 0.5, 0.8]),
+    }
+    picture, mistakes = task.views(task.rows(table, Data()), found, 5)
+    assert isinstance(picture, Diagonal)
+    assert sum(rows for *_, rows in picture.points) == 3
+    assert isinstance(mistakes, Table)
+    assert [(row[0], row[-1]) for row in mistakes.rows] == [("train.jsonl:3", 0.8), ("train.jsonl:2", 0.5)]

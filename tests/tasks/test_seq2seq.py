@@ -153,5 +153,5 @@ def test_the_report_shows_texts_from_the_worst_to_the_best() -> None:
         ("x#2", "runs", "", "> a dog runs"),
         ("x#1", TARGETS[0], TARGETS[0], "> one two three four"),
     ]
-    assert [column.title for column in view.columns if column.is_text] == ["reference", "generated", "source"]
+    assert [column.title for column in view.columns if column.is_text] == ["Reference", "Generated", "Source"]
     assert [row[1] for row in view.rows] == [0.0, 100.0]
