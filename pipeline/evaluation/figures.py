@@ -123,7 +123,7 @@ def _over_steps(
     """Lines over the steps, each named at its end; with dots where there are few points, thin where there are many."""
     with style():
         figure = canvas(NARROW, 310, title)
-        axes = axes_in(figure, 46, 50, 96, 44)
+        axes = axes_in(figure, 46, 50, 106, 44)
         for place, ((steps, values), colour) in enumerate(zip(shown.values(), colours, strict=False)):
             few = len(steps) <= 40
             marker, width = ("o", 1.6) if few else ("", 1.0)
@@ -138,7 +138,7 @@ def _over_steps(
         finite = [value for _, values in shown.values() for value in values if math.isfinite(value)]
         low, high = axes.set_ylim(*_span(finite, 0.06))
         for series, height, colour in zip(shown, _apart(ends, (high - low) * 0.08), colours, strict=False):
-            axes.text(1.02, height, readable(series, 13), transform=across, color=colour, va="center", weight="bold")
+            axes.text(1.02, height, readable(series, 14), transform=across, color=colour, va="center", weight="bold")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=TICK_STEPS))
