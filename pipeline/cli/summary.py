@@ -16,9 +16,8 @@ from rich.text import Text
 
 from pipeline import digest, project
 from pipeline.errors import UserError
-from pipeline.evaluation.verdict import NO_INTERVAL, headline, strongest
+from pipeline.evaluation.verdict import NO_INTERVAL, headline, places, strongest
 from pipeline.lifecycle.failed import failed
-from pipeline.scores import decimals
 from pipeline.serving import card
 from pipeline.tracking import run_map
 
@@ -63,23 +62,25 @@ def _table(metrics: Mapping[str, Any]) -> Table:
     table.add_column("")
     for name in metrics["test"]:
         table.add_column(name, no_wrap=True)
-    best = strongest(metrics)
-    table.add_row(Text("this model", "bold"), *(_cell(name, found, "bold") for name, found in metrics["test"].items()))
+    best, digits = strongest(metrics), places(metrics)
+    table.add_row(
+        Text("this model", "bold"), *(_cell(found, digits[name], "bold") for name, found in metrics["test"].items())
+    )
     for baseline in sorted(metrics["baselines"], key=lambda name: name != best):
         scores = metrics["baselines"][baseline]
-        table.add_row(Text(baseline), *(_cell(name, scores.get(name)) for name in metrics["test"]))
+        table.add_row(Text(baseline), *(_cell(scores.get(name), digits[name]) for name in metrics["test"]))
     shown = [metrics["test"], *metrics["baselines"].values()]
     if any(found["low"] is None and found["value"] is not None for scores in shown for found in scores.values()):
         table.caption, table.caption_justify = Text(f"{NO_INTERVAL} score", "dim"), "left"
     return table
 
 
-def _cell(name: str, found: Mapping[str, float | None] | None, style: str = "") -> Text:
+def _cell(found: Mapping[str, float | None] | None, digits: int, style: str = "") -> Text:
     """The score above its interval: beside each other they would not fit into a terminal of 80 columns."""
     if found is None or found["value"] is None:
         return Text("–")
     value, low, high = found["value"], found["low"], found["high"]
-    form = f",.{decimals((value, low, high), name)}f"
+    form = f",.{digits}f"
     bounds = f"{low:{form}}–{high:{form}}" if low is not None and high is not None else "no interval"
     return Text(f"{value:{form}}", style).append(f"\n{bounds}", "not bold dim")
 

@@ -13,7 +13,7 @@ from pipeline.evaluation import page
 from pipeline.evaluation.look import Drawing
 from pipeline.evaluation.mistakes import Confusion, Mistake
 from pipeline.evaluation.slices import MOST_VALUES
-from pipeline.evaluation.verdict import headline, headline_score, more_than_noise, strongest
+from pipeline.evaluation.verdict import headline, headline_score, more_than_noise, places, strongest
 from pipeline.params import Params
 from pipeline.scores import decimals, gain, less_is_better
 from pipeline.views import Table, View
@@ -100,35 +100,39 @@ def render(findings: Findings, texts: bool = True) -> str:
 
 def _table(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of the scores' table: the model, the baselines, by how much it beats the strongest, its validation."""
-    rows = [{"kind": "model", "name": "This model", "cells": _cells(metrics["test"], "value")}]
-    best = strongest(metrics)
+    best, digits = strongest(metrics), places(metrics)
+    rows = [{"kind": "model", "name": "This model", "cells": _cells(metrics["test"], "value", digits)}]
     for name in sorted(metrics["baselines"], key=lambda name: name != best):
-        rows.append({"kind": "baseline", "name": name, "cells": _cells(metrics["baselines"][name], "value")})
+        rows.append({"kind": "baseline", "name": name, "cells": _cells(metrics["baselines"][name], "value", digits)})
         if name == best:
-            rows.append({"kind": "versus", "name": name, "cells": _cells(metrics["versus"][name], "difference")})
-    rows.append({"kind": "validation", "name": "This model", "cells": _cells(metrics["validation"], "value")})
+            rows.append(
+                {"kind": "versus", "name": name, "cells": _cells(metrics["versus"][name], "difference", digits)}
+            )
+    rows.append({"kind": "validation", "name": "This model", "cells": _cells(metrics["validation"], "value", digits)})
     return rows
 
 
 def _slices(metrics: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """The groups of every slice, the worst first, with the headline score as text."""
-    score = headline_score(metrics)
+    score, digits = headline_score(metrics), places(metrics)
     return {
         name: [
-            {"group": group, "rows": found["rows"], **_cells({score: found[score]}, "value")[score]}
+            {"group": group, "rows": found["rows"], **_cells({score: found[score]}, "value", digits)[score]}
             for group, found in groups.items()
         ]
         for name, groups in metrics["slices"].items()
     }
 
 
-def _cells(found: Mapping[str, Mapping[str, float | None]], key: str) -> dict[str, dict[str, str]]:
-    """value, interval and verdict of every score, as text."""
+def _cells(
+    found: Mapping[str, Mapping[str, float | None]], key: str, digits: Mapping[str, int]
+) -> dict[str, dict[str, str]]:
+    """value, interval and verdict of every score, as text, with so many decimals."""
     sign = "+" if key == "difference" else ""
     cells = {}
     for name, interval in found.items():
         low, high = interval["low"], interval["high"]
-        number = partial(_number, form=f"{sign},.{decimals((interval[key], low, high), name)}f")
+        number = partial(_number, form=f"{sign},.{digits[name]}f")
         bounds = "not defined" if interval[key] is None else _WITHOUT
         if low is not None and high is not None:
             bounds = f"{number(low)} to {number(high)}"
@@ -154,9 +158,9 @@ def _columns(view: Table, texts: bool) -> list[dict[str, Any]]:
 
 
 def _column(title: str, cells: Sequence[str | int | float]) -> dict[str, Any]:
-    places = decimals(cell for cell in cells if isinstance(cell, float))
+    digits = decimals(cell for cell in cells if isinstance(cell, float))
     written = [
-        cell if isinstance(cell, str) else _number(cell, f",.{places}f" if isinstance(cell, float) else ",")
+        cell if isinstance(cell, str) else _number(cell, f",.{digits}f" if isinstance(cell, float) else ",")
         for cell in cells
     ]
     return {"title": title, "is_number": any(not isinstance(cell, str) for cell in cells), "cells": written}

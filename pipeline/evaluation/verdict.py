@@ -26,6 +26,15 @@ def strongest(metrics: Metrics) -> str | None:
     )
 
 
+def places(metrics: Metrics) -> dict[str, int]:
+    """With how many decimals the numbers of each score stand below each other; see `pipeline.scores.decimals`."""
+    parties = [metrics["test"], metrics["validation"], *metrics["baselines"].values()]
+    return {
+        score: decimals((party[score]["value"] for party in parties if score in party), score)
+        for score in metrics["test"]
+    }
+
+
 def more_than_noise(difference: Mapping[str, float | None]) -> bool:
     """Whether the whole interval of a difference lies on one side of zero."""
     low, high = difference["low"], difference["high"]
