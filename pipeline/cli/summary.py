@@ -21,6 +21,9 @@ from pipeline.lifecycle.failed import failed
 from pipeline.serving import card
 from pipeline.tracking import run_map
 
+# Columns of the terminal. A method's name is broken where the terminal is narrow, an interval never.
+_INTERVAL = 11
+
 
 @click.command("summary")
 def command() -> None:
@@ -50,8 +53,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _table(metrics: Mapping[str, Any]) -> Table:
-    """A row for the model and for each baseline, the strongest first; a column for each score."""
-    level = f"{metrics['confidence_level'] * 100:g}%"
+    """A row for each score; a column for the model and for each baseline, the strongest first."""
+    level, best, digits = f"{metrics['confidence_level'] * 100:g}%", strongest(metrics), places(metrics)
     table = Table(
         title=f"Test scores with {level} intervals, {metrics['rows']['test']:,} rows",
         title_justify="left",
@@ -60,15 +63,13 @@ def _table(metrics: Mapping[str, Any]) -> Table:
         pad_edge=False,
     )
     table.add_column("")
-    for name in metrics["test"]:
-        table.add_column(name, no_wrap=True)
-    best, digits = strongest(metrics), places(metrics)
-    table.add_row(
-        Text("this model", "bold"), *(_cell(found, digits[name], "bold") for name, found in metrics["test"].items())
-    )
-    for baseline in sorted(metrics["baselines"], key=lambda name: name != best):
-        scores = metrics["baselines"][baseline]
-        table.add_row(Text(baseline), *(_cell(scores.get(name), digits[name]) for name in metrics["test"]))
+    table.add_column("this model", no_wrap=True)
+    baselines = sorted(metrics["baselines"], key=lambda name: name != best)
+    for baseline in baselines:
+        table.add_column(Text(baseline), min_width=_INTERVAL)
+    for score, ours in metrics["test"].items():
+        theirs = (_cell(metrics["baselines"][name].get(score), digits[score]) for name in baselines)
+        table.add_row(score, _cell(ours, digits[score], "bold"), *theirs)
     shown = [metrics["test"], *metrics["baselines"].values()]
     if any(found["low"] is None and found["value"] is not None for scores in shown for found in scores.values()):
         table.caption, table.caption_justify = Text(f"{NO_INTERVAL} score", "dim"), "left"
@@ -76,7 +77,7 @@ def _table(metrics: Mapping[str, Any]) -> Table:
 
 
 def _cell(found: Mapping[str, float | None] | None, digits: int, style: str = "") -> Text:
-    """The score above its interval: beside each other they would not fit into a terminal of 80 columns."""
+    """The score above its interval."""
     if found is None or found["value"] is None:
         return Text("–")
     value, low, high = found["value"], found["low"], found["high"]

@@ -67,6 +67,21 @@ def test_shows_every_score_with_its_interval_in_80_columns(evaluated: Path) -> N
     assert headline in " ".join(output.split())
 
 
+def test_many_scores_and_long_names_are_shown_whole_in_80_columns(evaluated: Path) -> None:
+    names = ("target of the most alike source in training", "the source itself", "first 9 words of the source")
+    scores = ("chrf", "bleu", "rougeL", "rouge1", "rouge2", "token_accuracy", "calibration_error", "loss")
+    found = {name: interval(0.5) for name in scores}
+    many = metrics() | {"test": found, "baselines": dict.fromkeys(names, found)}
+    many["versus"] = {name: {score: interval(0.1, "difference") for score in scores} for name in names}
+    project.RESULTS.write_text(json.dumps(many))
+    output = shown()
+    assert max(map(len, output.splitlines())) <= 80
+    assert "…" not in output
+    assert output.count("0.488–0.512") == len(scores) * (1 + len(names))
+    for word in " ".join((*names, *scores)).split():
+        assert word in output
+
+
 def test_ends_with_the_next_three_steps(evaluated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/make")
     (evaluated / "Makefile").touch()
