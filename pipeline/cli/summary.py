@@ -62,7 +62,7 @@ def _table(metrics: Mapping[str, Any]) -> Table:
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     table.add_column("this model", no_wrap=True)
     baselines = sorted(metrics["baselines"], key=lambda name: name != best)
     for baseline in baselines:
