@@ -14,6 +14,7 @@ from pipeline.evaluation.mistakes import Confusion, Mistake
 from pipeline.evaluation.page import shortened
 from pipeline.evaluation.report import render, write
 from pipeline.params import Params
+from pipeline.views import Column, Table
 from tests.evaluation.findings import audit, curves, findings, metrics
 
 EMPTY = {"meta", "link", "img", "wbr", "br"}
@@ -187,3 +188,30 @@ def test_long_texts_are_cut_by_characters() -> None:
     assert shortened(" " * 1000 + "late", 10) == "…"
     text = render(findings(mistakes=[Mistake("t:1", ("word " * 100_000,), "a", "b", 0.5)]))
     assert len(text) < 40_000
+
+
+def test_numbers_of_a_column_have_the_same_decimals() -> None:
+    def mse(value: float) -> dict[str, float | None]:
+        return {"value": value, "low": value / 2, "high": value * 2}
+
+    small = metrics() | {"test": {"mse": mse(0.0004)}, "validation": {"mse": mse(0.0003)}}
+    small |= {"baselines": {"mean": {"mse": mse(0.052)}}, "slices": {"length": {"1–9": {"rows": 3, "mse": mse(0.002)}}}}
+    small["versus"] = {"mean": {"mse": {"difference": -0.0516, "low": -0.06, "high": -0.04}}}
+    text = Page(render(findings(metrics=small))).text
+    for number in ("0.0004", "0.0002 to 0.0008", "0.0520", "−0.0516", "−0.0600 to −0.0400", "0.0020"):
+        assert number in text, number
+
+
+def test_a_view_shows_words_and_numbers_each_in_its_way() -> None:
+    columns = [Column("Row"), Column("F1"), Column("Perplexity"), Column("Rows"), Column("Text", is_text=True)]
+    rows = [("a:1", 0.5, 1234.5, 12345, "secret"), ("b:2", "–", 2.25, 7, HOSTILE)]
+    found = findings(views=[Table("own", "Own view", "What is to be seen.", columns, rows)])
+    page = render(found)
+    assert '<td class="number">0.500</td><td class="number">1,234</td><td class="number">12,345</td>' in page
+    assert '<td class="number">–</td><td class="number">2</td><td class="number">7</td>' in page
+    assert page.count('<th scope="col" class="number">F1</th>') == 1
+    assert "secret" in page
+    assert "<script>" not in page
+    without = render(found, texts=False)
+    assert "secret" not in without
+    assert ">Text</th>" not in without
