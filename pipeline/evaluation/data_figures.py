@@ -45,7 +45,7 @@ def lengths(full_lengths: np.ndarray, most_tokens: int) -> Drawing:
         stacked = [kept, np.minimum(over, edges[-1])]
         axes.hist(stacked, bins=list(edges), stacked=True, color=[BLUE, ORANGE], edgecolor="white", linewidth=0.5)
         axes.axvline(most_tokens, color=INK, linewidth=1, linestyle=(0, (3, 2)))
-        words = f"at most {most_tokens:,} tokens\n{cut / len(full_lengths):.1%} of rows are longer"
+        words = f"at most {most_tokens:,} tokens\n{cut / len(full_lengths):.1%} of examples are longer"
         near_right = most_tokens > limit * 0.55
         axes.text(
             most_tokens + limit * (-0.015 if near_right else 0.015),
@@ -61,9 +61,9 @@ def lengths(full_lengths: np.ndarray, most_tokens: int) -> Drawing:
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         beyond = full_lengths.max() > edges[-1]
-        axes.set_xlabel("tokens of a row" + (" (the last bar holds all longer ones)" if beyond else ""))
+        axes.set_xlabel("tokens of an example" + (" (the last bar holds all longer ones)" if beyond else ""))
         longest, median = int(full_lengths.max()), int(np.median(full_lengths))
-        alt = f"Tokens of a row: median {median:,}, longest {longest:,}; {cut:,} rows are over {most_tokens:,}."
+        alt = f"Tokens of an example: median {median:,}, longest {longest:,}; {cut:,} are over {most_tokens:,}."
         return finish(figure, "lengths", alt)
 
 

@@ -179,7 +179,7 @@ def _facts(audit: Mapping[str, Any], truncation: Mapping[str, Mapping[str, int]]
         "words a row, median": [f"{found['words']['median']:,}" for found in splits.values()],
     }
     cut = [truncation[split] for split in splits]
-    facts["tokens, longest row"] = [f"{found['longest']:,}" for found in cut]
+    facts["tokens, longest example"] = [f"{found['longest']:,}" for found in cut]
     facts["rows cut by max_seq_length"] = [_part(found["rows_cut"], found["rows"]) for found in cut]
     facts["tokens cut by max_seq_length"] = [_part(found["tokens_cut"], found["tokens"]) for found in cut]
     if any(found["rows_dropped"] for found in cut):

@@ -182,7 +182,7 @@ def test_the_loss_is_no_score() -> None:
 )
 def test_lengths_say_how_many_rows_are_cut(lengths: np.ndarray, share: str) -> None:
     drawing = data_figures.lengths(lengths, 64)
-    assert f"{share} of rows are longer" in said(drawing)
+    assert f"{share} of examples are longer" in said(drawing)
     assert ("holds all longer" in said(drawing)) == (lengths.max() > 150)
 
 
