@@ -75,10 +75,13 @@ def _by_row(table: pa.Table, columns: Sequence[str], make: Callable[[Sequence[An
 
 def _replies(values: Sequence[Any]) -> list[list[Message]]:
     asked, *said = values
+    prompt = _turn([_from_list(asked)], USER)
     found = [_turn([_from_list(reply)], ASSISTANT) for reply in said]
+    # Some sources say again, before each reply, what is asked.
+    found = [turns[len(prompt) :] if turns[: len(prompt)] == prompt else turns for turns in found]
     for turns in found:
         _check_said(turns)
-    return [_turn([_from_list(asked)], USER), *found]
+    return [prompt, *found]
 
 
 def _from_list(value: Any) -> Any:

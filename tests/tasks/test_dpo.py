@@ -115,6 +115,14 @@ def test_only_the_reply_is_a_target(encoder: PreTrainedTokenizerFast) -> None:
     [
         ({"prompt": [{"role": "user", "content": ASKED}], "chosen": {"role": "assistant", "content": BETTER}}, None),
         ({"rejected": [{"from": "gpt", "value": WORSE}]}, None),
+        # The prompt again before each reply, as in ultrafeedback_binarized.
+        (
+            {
+                name: [{"role": "user", "content": ASKED}, {"role": "assistant", "content": reply}]
+                for name, reply in (("chosen", BETTER), ("rejected", WORSE))
+            },
+            None,
+        ),
         ({"question": ASKED}, Data(text_column_names=["question", "chosen", "rejected"])),
     ],
 )
