@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from pipeline.data import groups
 from pipeline.data.encoding import encode
-from pipeline.data.rows import text_column
+from pipeline.data.rows import text_column, where
 from pipeline.data.targets import number_column
 from pipeline.errors import UserError
 from pipeline.metrics import nearness
@@ -70,7 +70,7 @@ class SentenceEmbedding(Task):
         for name in layout.texts:
             text_column(table, name)
         if layout.target is not None:
-            number_column(table, layout.target)
+            _check_cosines(table, layout.target)
 
     @classmethod
     def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Self:
@@ -125,6 +125,15 @@ class SentenceEmbedding(Task):
         if "label" in examples:
             targets["labels"] = torch.from_numpy(examples["label"].astype(np.float32))
         return Batch(inputs, targets)
+
+    def check_train(self, settings: Train) -> None:
+        super().check_train(settings)
+        metric = settings.metric_for_best_model
+        if settings.own_metric is None and metric not in (None, "loss", *self.score_names):
+            raise UserError(
+                f"params.yaml: train.metric_for_best_model: these columns give no {metric}; there are "
+                f"{', '.join(self.score_names)} and loss."
+            )
 
     def head(self) -> tuple[str, dict[str, Any]]:
         return "AutoModel", {}
@@ -208,6 +217,16 @@ class SentenceEmbedding(Task):
         """The texts of each row; of somebody who asks, one alone."""
         names = [name for name in (*self.inputs, *self.others) if name in rows.column_names]
         return list(zip(*(rows[name].to_pylist() for name in names), strict=True))
+
+
+def _check_cosines(table: pa.Table, name: str) -> None:
+    """Raise a UserError if a number is none that a cosine can be: what is drawn to it would only be drawn to 1."""
+    numbers = number_column(table, name)
+    if len(wrong := np.flatnonzero(np.abs(numbers) > 1)):
+        raise UserError(
+            f"{where(table, int(wrong[0]))}: the column '{name}' is {numbers[wrong[0]]:g}; how near two texts are is a "
+            "cosine, from -1 to 1.\nDivide all numbers by the highest that there can be, such as 5 in STS-B."
+        )
 
 
 def _cosines(vectors: torch.Tensor) -> torch.Tensor:

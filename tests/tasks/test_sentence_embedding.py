@@ -99,6 +99,17 @@ def test_the_loss_of_scored_pairs_is_the_squared_error_of_the_cosine(
     assert len(task.views(_named(PAIRS), found, 5)) == 1
 
 
+def test_a_score_that_the_columns_do_not_give_picks_no_model() -> None:
+    pairs, triplets = (SentenceEmbedding.fit({"train": table}, Data()) for table in (PAIRS, TRIPLETS))
+    for task, there, missing in ((pairs, "pearson", "recall_at_1"), (triplets, "recall_at_10", "spearman")):
+        for known in (there, "loss", None, "mypackage.metrics.own"):
+            task.check_train(Train(metric_for_best_model=known))
+        with pytest.raises(UserError, match=rf"metric_for_best_model: .* no {missing}; there are .*{there}"):
+            task.check_train(Train(metric_for_best_model=missing))
+    with pytest.raises(UserError, match="no classes to weigh"):
+        pairs.check_train(Train(class_weights="balanced"))
+
+
 def _named(table: pa.Table) -> pa.Table:
     return SentenceEmbedding.fit({"train": table}, Data()).rows(table, Data())
 
@@ -165,8 +176,12 @@ def test_other_columns_can_be_named() -> None:
         (Data(text_column_names=["a"]), "1 columns; this task takes a text, one that belongs to it"),
         (Data(text_column_names=["a", "b", "c"], label_column_name="n"), "3 columns; a number says how near two are"),
         (Data(text_column_names=["a", "b"], label_column_name="c"), "no number that can be predicted"),
+        (
+            Data(text_column_names=["a", "b"], label_column_name="stars"),
+            r"^train\.csv, line 2: the column 'stars' is 4\.2; .* from -1 to 1\.\nDivide",
+        ),
     ],
 )
 def test_columns_that_make_no_pairs_are_refused(data: Data, told: str) -> None:
     with pytest.raises(UserError, match=told):
-        SentenceEmbedding.check_columns(raw(a=["x"], b=["y"], c=["z"], n=[1.0]), data)
+        SentenceEmbedding.check_columns(raw(a=["x"], b=["y"], c=["z"], n=[1.0], stars=[4.2]), data)
