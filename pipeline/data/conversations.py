@@ -13,10 +13,10 @@ _Made = TypeVar("_Made")
 Message = dict[str, str]
 """A turn: its `role` and its `content`."""
 
-ASSISTANT, USER = "assistant", "user"
+ASSISTANT, SYSTEM, USER = "assistant", "system", "user"
 _ROLES = {
-    "system": "system",
-    "developer": "system",
+    "system": SYSTEM,
+    "developer": SYSTEM,
     "human": USER,
     "user": USER,
     "gpt": ASSISTANT,

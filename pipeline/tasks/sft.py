@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 import pyarrow as pa
 
 from pipeline.data import packing, turns
-from pipeline.data.conversations import ASSISTANT, USER, Message, conversations, parsed
+from pipeline.data.conversations import ASSISTANT, SYSTEM, USER, Message, conversations, parsed
 from pipeline.errors import UserError
 from pipeline.metrics import language
 from pipeline.params import Data, Tokenizer
@@ -56,8 +56,7 @@ class SFT(LanguageModel):
         return pa.table({"id": table["id"], "messages": [json.dumps(turns, ensure_ascii=False) for turns in found]})
 
     def texts(self, rows: pa.Table) -> list[tuple[str, ...]]:
-        # Another answer makes no other question.
-        return [tuple(turn["content"] for turn in found if turn["role"] != ASSISTANT) for found in _of(rows)]
+        return [_question(found) for found in _of(rows)]
 
     def vocabulary(self, rows: pa.Table) -> Iterable[str]:
         return (turn["content"] for conversation in _of(rows) for turn in conversation)
@@ -86,6 +85,12 @@ class SFT(LanguageModel):
 
     def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
         return [{"generated_text": text} for text in rows[GENERATED].to_pylist()]
+
+
+def _question(conversation: list[Message]) -> tuple[str, ...]:
+    """What is asked, as another answer makes no other question; where nobody asks anything, all that is said."""
+    asks = any(turn["role"] not in (ASSISTANT, SYSTEM) and turn["content"].strip() for turn in conversation)
+    return tuple(turn["content"] for turn in conversation if not asks or turn["role"] != ASSISTANT)
 
 
 def _asked(conversation: list[Message]) -> list[Message]:

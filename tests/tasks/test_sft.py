@@ -65,6 +65,18 @@ def test_another_answer_makes_no_other_question(rows: pa.Table) -> None:
     assert TASK.texts(rows)[0] == ("Add the numbers.\n\n2 and 2",)
 
 
+def test_rows_in_which_nobody_asks_are_told_apart_by_what_is_said() -> None:
+    said = {"role": "assistant", "content": "One."}
+    messages = [
+        [said],
+        [{"role": "system", "content": "Be brief."}, said],
+        [{"role": "user", "content": " "}, said],
+        [{"role": "tool", "content": "1"}, said],
+    ]
+    rows = pa.table({"id": list("abcd"), "messages": [json.dumps(turns) for turns in messages]})
+    assert TASK.texts(rows) == [("One.",), ("Be brief.", "One."), (" ", "One."), ("1",)]
+
+
 def test_what_is_asked_ends_where_the_model_writes(rows: pa.Table, encoder: PreTrainedTokenizerFast) -> None:
     whole = encoded(rows, encoder, training=False)
     open_end = pa.table({"id": ["x", "y"], "messages": ["Say hello.", json.dumps([{"role": "user", "content": "Hi"}])]})
