@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _DATED = "{% macro strftime_now(form) %}26 Jul 2024{% endmacro %}{% set date_string = '26 Jul 2024' %}"  # Llama's own
 # What a template marks as said by the assistant.
 _MARKED = re.compile(r"\{%-?\s*generation\b")
+_REPLY = "\ue000"  # for private use, so that no template has it
 
 
 def tokens(
@@ -87,17 +88,21 @@ def _span(
 ) -> tuple[int, int]:
     """Where a turn of the assistant begins and ends in the whole text, the sign that ends it included."""
     before = _rendered(conversation[:turn], place, tokenizer, begun=True)
-    until = _rendered(conversation[: turn + 1], place, tokenizer)
-    content = conversation[turn]["content"].strip()
-    ending = until[until.rfind(content) + len(content) :].rstrip() if content in until else None
-    # Templates may show a turn otherwise once others follow it, such as without what was thought.
-    place_of = whole.find(content + ending, len(before)) if ending is not None else -1
-    if not whole.startswith(before) or ending is None or place_of < 0:
+    # Rendered with a sign in its place, since what is said may also occur in what ends a turn.
+    until = _rendered([*conversation[:turn], conversation[turn] | {"content": _REPLY}], place, tokenizer)
+    content, ending = conversation[turn]["content"], until.rpartition(_REPLY)[2].rstrip()
+    # Templates may cut off blanks, and show a turn otherwise once others follow it, such as without what was thought.
+    ends = [
+        start + len(said)
+        for said in (content.lstrip() + ending, content.strip() + ending)
+        if (start := whole.find(said, len(before))) >= 0
+    ]
+    if not whole.startswith(before) or _REPLY not in until or not ends:
         raise UserError(
             f"{place}: the tokenizer's chat template does not show where the assistant's turn {turn + 1} begins and "
             "ends.\nPut {% generation %} and {% endgeneration %} around it in the template."
         )
-    return len(before), place_of + len(content + ending)
+    return len(before), ends[0]
 
 
 def _rendered(

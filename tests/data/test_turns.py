@@ -50,19 +50,34 @@ def test_what_the_assistant_says_is_found_with_the_end_of_each_turn(
     assert said(encoder, template) == [f"{text}{chat.TURN_END}" for text in SAID]
 
 
-def test_both_ways_give_the_same_tokens(encoder: PreTrainedTokenizerFast) -> None:
+@pytest.mark.parametrize("reply", [SAID[1], ">", "end|>", "i", ""])
+def test_both_ways_give_the_same_tokens(encoder: PreTrainedTokenizerFast, reply: str) -> None:
     found = []
+    conversation = [*CONVERSATION[:-1], {"role": "assistant", "content": reply}] * 2
     for template in (chat.TEMPLATE, UNMARKED):
         encoder.chat_template = template
-        (ids,), (mask,) = turns.tokens([CONVERSATION], ["x.json:1"], encoder)
+        (ids,), (mask,) = turns.tokens([conversation], ["x.json:1"], encoder)
         found.append((ids.tolist(), mask.tolist()))
     assert found[0] == found[1]
+    assert sum(found[0][1]) > 4
 
 
 def test_a_turn_that_others_change_is_found_all_the_same(encoder: PreTrainedTokenizerFast) -> None:
     first, last = said(encoder, THINKING)
     assert first == f"{SAID[0]}{chat.TURN_END}"
     assert last == f"<think></think>{SAID[1]}{chat.TURN_END}"
+
+
+@pytest.mark.parametrize("trim", ["", " | trim"])
+def test_blanks_around_a_turn_may_stay_or_be_cut_off(encoder: PreTrainedTokenizerFast, trim: str) -> None:
+    conversation = [*CONVERSATION[:-1], {"role": "assistant", "content": " very well \n"}]
+    encoder.chat_template = UNMARKED.replace(" | trim", trim)
+    (ids,), (mask,) = turns.tokens([conversation], ["x.json:1"], encoder)
+    ended = encoder.convert_tokens_to_ids(chat.TURN_END)
+    assert ids[mask].tolist().count(ended) == 2
+    last = str(encoder.decode(ids[mask])).split(chat.TURN_END)[1]
+    assert last.strip() == "very well"
+    assert (last == last.strip()) == bool(trim)
 
 
 def test_a_template_that_hides_a_turn_is_refused(encoder: PreTrainedTokenizerFast) -> None:
