@@ -148,6 +148,8 @@ def _message(message: Any) -> Message:
     if not isinstance(message, dict):
         raise ValueError(f"{shown(message)} is no message, which has a role and a content")
     role, content = message.get("role", message.get("from")), message.get("content", message.get("value"))
+    if role is None:
+        raise ValueError("a message has no role")
     if role not in _ROLES:
         raise ValueError(f"the role {shown(role)} is unknown.{did_you_mean(str(role), _ROLES)}")
     if not isinstance(content, str):

@@ -54,6 +54,7 @@ SHORT = {"from": "gpt", "value": "Hi."}
         ({"messages": [ASKED]}, "the assistant says nothing"),
         ({"messages": [ASKED, SAID | {"content": " "}]}, "the assistant says nothing"),
         ({"prompt": "Hi", "completion": ""}, "the assistant says nothing"),
+        ({"messages": [{"content": "4"}]}, "a message has no role"),
         ({"messages": [{"role": "asistant", "content": "4"}]}, "role 'asistant' is unknown. Did you mean 'assistant'"),
         ({"messages": [{"role": "user", "content": None}, SAID]}, "what the user says is None, which is no text"),
         ({"messages": "Hello"}, "'Hello' is no list of messages"),
