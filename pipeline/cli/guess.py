@@ -147,12 +147,15 @@ def label_column(table: pa.Table, avoid: Sequence[str] = (), named: bool = True)
 
 
 def check_label(table: pa.Table, name: str) -> None:
-    """Check that a column can be the label of the one task that there is.
+    """Check that a column can be the label of the one task that `init` guesses.
 
     Raises:
         UserError: it holds lists, fractions, hardly a value twice, or only one value.
     """
-    only = f"and {Params().task} (one label a row) is the only task that there is."
+    only = (
+        f"and init guesses {Params().task} with one label a row alone.\n"
+        "docs/tasks.md says how to write params.yaml for other tasks."
+    )
     where = f"{rows.source_of(table)}: the column '{name}'"
     if pa.types.is_nested(table[name].type):
         raise UserError(f"{where} holds lists: a row has several labels, {only}")

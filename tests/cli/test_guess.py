@@ -108,6 +108,7 @@ def test_what_is_no_label_is_said_in_words(column: list, told: str):
     with pytest.raises(UserError, match=r"the column 'label'.*") as caught:
         guess.check_label(rows, "label")
     assert told in str(caught.value)
+    assert "the only task" not in str(caught.value)
 
 
 @pytest.mark.parametrize("column", [["1", "0"] * 12, [3.0, 4.0] * 12, [True, False] * 12, ["0.5", "n/a"] * 12])
