@@ -1,0 +1,130 @@
+"""The scores of docs/results.md: Reprise on files as they are published, and transformers' Trainer on the same rows.
+
+python -m benchmarks.results.run train DATA sst2 --seeds 1,2,3 --model FOLDER
+python -m benchmarks.results.run train DATA sst2 --seeds 1,2,3 --model FOLDER --by Trainer    # needs accelerate
+python -m benchmarks.results.run page
+
+DATA has a folder for each dataset. A run happens in a temporary clone of what is committed here, and adds a line to
+benchmarks/results/runs.jsonl; `page` writes the tables of docs/results.md from those lines.
+"""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.results import tables
+from pipeline import params_file, project
+from pipeline.evaluation.verdict import headline
+from pipeline.lifecycle import dvc
+from pipeline.params import Params
+from pipeline.tracking import machine
+
+HERE = Path(__file__).resolve().parent
+HOME = HERE.parents[1]
+NAMES = sorted(path.stem for path in HERE.glob("*.yaml"))
+
+
+def prepare(clone: Path, few: Path, data: Path, model: Path | None) -> None:
+    """Clone what is committed, put the files and the model where the few lines look for them, and cut the splits."""
+    subprocess.run(["git", "clone", "--quiet", HOME, clone], check=True)
+    for file in data.iterdir():
+        shutil.copyfile(file, clone / project.RAW / file.name)
+    wanted = params_file.read(few).model.model_name_or_path
+    if wanted:
+        if model is None:
+            raise click.UsageError(f"{few.name} trains {wanted}: name the folder of that model with --model.")
+        shutil.copytree(model, clone / wanted)
+    seeded(clone, few, 0)
+    repro(clone, "tokenize")
+
+
+def seeded(clone: Path, few: Path, seed: int) -> Params:
+    """Write params.yaml from the few lines, with a seed."""
+    params = params_file.read(few)
+    params = params.model_copy(update={"train": params.train.model_copy(update={"seed": seed})})
+    (clone / project.PARAMS).write_text(params_file.render(params), encoding="utf-8")
+    return params
+
+
+def repro(clone: Path, *stages: str) -> None:
+    """`dvc repro`, with MLflow's database in the clone."""
+    answer = dvc.run(clone, "repro", *stages)
+    if answer.returncode:
+        raise click.ClickException(f"dvc repro failed in {clone}:\n{answer.stderr}")
+
+
+def reprise(clone: Path, seed: int) -> dict[str, Any]:
+    """The test scores of a whole `dvc repro`."""
+    repro(clone)
+    found = json.loads((clone / project.RESULTS).read_text(encoding="utf-8"))
+    kept = {name: found[name] for name in ("rows", "baselines")}
+    return {**kept, "scores": found["test"], "said": headline(found)}
+
+
+def trainer(clone: Path, seed: int) -> dict[str, Any]:
+    """The test scores of trainer.py."""
+    command = [sys.executable, HERE / "trainer.py", str(seed)]
+    answer = subprocess.run(command, cwd=clone, stdout=subprocess.PIPE, text=True, check=True)
+    scores = json.loads(answer.stdout.splitlines()[-1])
+    return {"scores": {name: {"value": value} for name, value in scores.items()}}
+
+
+CONTESTANTS = {"Reprise": reprise, "Trainer": trainer}
+
+
+def measured(by: str, clone: Path, seed: int) -> dict[str, Any]:
+    """The scores of a run, with the seconds that it took, and those that its processes computed."""
+    begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = CONTESTANTS[by](clone, seed)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    computed = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {**found, "seconds": round(time.perf_counter() - begun), "cpu_seconds": round(computed)}
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """Train, or write the page."""
+
+
+@main.command()
+@click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("name", type=click.Choice(NAMES))
+@click.option("--seeds", default="1", show_default=True, help="comma separated")
+@click.option("--by", type=click.Choice(list(CONTESTANTS)), default="Reprise", show_default=True)
+@click.option("--model", type=click.Path(exists=True, file_okay=False, path_type=Path), help="the pretrained one")
+def train(data: Path, name: str, seeds: str, by: str, model: Path | None) -> None:
+    """Run a dataset with each seed, and write down what came out."""
+    few = HERE / f"{name}.yaml"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # the database of the clone
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / name
+        prepare(clone, few, data / name, model)
+        for seed in map(int, seeds.split(",")):
+            params = seeded(clone, few, seed)
+            found = {"dataset": name, "by": by, "seed": seed, "task": params.task, **measured(by, clone, seed)}
+            facts = machine.facts()
+            found["machine"] = f"{facts['cpu']}, {params.hardware.num_threads} of {facts['cores']} cores"
+            found["versions"] = machine.versions()
+            with tables.RUNS.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(found, ensure_ascii=False) + "\n")
+            click.echo(f"{name}, {by}, seed {seed}: {found['scores']}, {found['seconds']} s")
+
+
+@main.command()
+def page() -> None:
+    """Write the tables of docs/results.md from the runs."""
+    tables.PAGE.write_text(tables.filled(tables.PAGE.read_text(encoding="utf-8"), tables.runs()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""transformers' Trainer on what Reprise has prepared: the peer in docs/results.md.
+
+Run in a folder where `dvc repro tokenize` has been; needs accelerate. It takes the rows of data/prepared, the settings of
+params.yaml and the model that they name, prints the test scores as JSON, and is otherwise as anybody
+would write it.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+import yaml
+from datasets import Dataset, DatasetDict
+from seqeval.metrics import f1_score, precision_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score as f1_of_classes
+from transformers import AutoTokenizer, Trainer, TrainingArguments
+
+SPLITS = ("train", "validation", "test")
+PARAMS = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+LABELS = json.loads(Path("data/prepared/task.json").read_text(encoding="utf-8"))["labels"]
+TOKENIZER = AutoTokenizer.from_pretrained(PARAMS["model"]["model_name_or_path"])
+CUT = {"truncation": True, "max_length": PARAMS["tokenizer"]["max_seq_length"]}
+IGNORED = -100
+KEPT = ("accuracy", "f1_macro", "f1", "precision", "recall")
+
+
+def classified(row: dict[str, Any]) -> dict[str, Any]:
+    """The tokens of a text."""
+    return dict(TOKENIZER(row["text"], **CUT))
+
+
+def tagged(row: dict[str, Any]) -> dict[str, Any]:
+    """The tokens of a sentence, with the tag of each word on its first token, as run_ner has it."""
+    encoded = TOKENIZER(row["tokens"], is_split_into_words=True, **CUT)
+    words = encoded.word_ids()
+    firsts = [word is not None and word != before for before, word in zip([None, *words], words, strict=False)]
+    labels = [LABELS.index(row["tags"][w]) if first else IGNORED for w, first in zip(words, firsts, strict=True)]
+    return {**encoded, "labels": labels}
+
+
+def class_scores(found: transformers.EvalPrediction) -> dict[str, float]:
+    """Accuracy and F1 of labels."""
+    said, target = np.asarray(found.predictions).argmax(-1), found.label_ids
+    return {"accuracy": accuracy_score(target, said), "f1_macro": f1_of_classes(target, said, average="macro")}
+
+
+def entity_scores(found: transformers.EvalPrediction) -> dict[str, float]:
+    """F1, precision and recall of entities, as seqeval counts them."""
+    said, labels = np.asarray(found.predictions).argmax(-1), np.asarray(found.label_ids)
+    asked = labels != IGNORED
+    tags = np.array(LABELS)
+    pairs = [(tags[row[keep]].tolist(), tags[guess[keep]].tolist()) for row, guess, keep in zip(labels, said, asked)]
+    target, predicted = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    scores = {"f1": f1_score, "precision": precision_score, "recall": recall_score}
+    return {name: float(score(target, predicted)) for name, score in scores.items()}
+
+
+# Of each task: the model class, the collator, how a row becomes tokens, the scores.
+TASKS = {
+    "text-classification": ("SequenceClassification", "DataCollatorWithPadding", classified, class_scores),
+    "token-classification": ("TokenClassification", "DataCollatorForTokenClassification", tagged, entity_scores),
+}
+
+
+def arguments(output: str, seed: int) -> TrainingArguments:
+    """What params.yaml says, in Trainer's words."""
+    train = PARAMS["train"]
+    return TrainingArguments(
+        output_dir=output,
+        seed=seed,
+        per_device_train_batch_size=train["global_batch_size"],
+        num_train_epochs=train["num_train_epochs"],
+        max_steps=train["max_steps"] or -1,
+        learning_rate=train["learning_rate"],
+        lr_scheduler_type=train["lr_scheduler_type"],
+        warmup_steps=train["warmup_steps"],
+        weight_decay=train["weight_decay"],
+        max_grad_norm=train["max_grad_norm"],
+        label_smoothing_factor=train["label_smoothing_factor"],
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model=train["metric_for_best_model"],
+        greater_is_better=True,
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+
+
+def rows(encode: Any, folder: str) -> DatasetDict:
+    """The rows that Reprise trains on and is judged by, with tokens."""
+    found = DatasetDict({split: Dataset.from_parquet(f"data/prepared/{split}.parquet", cache_dir=folder) for split in SPLITS})
+    return found.map(encode, remove_columns=[name for name in found["train"].column_names if name != "label"])
+
+
+def main(seed: int) -> dict[str, float]:
+    """The test scores of one seed."""
+    torch.set_num_threads(PARAMS["hardware"]["num_threads"])
+    head, collator, encode, scores = TASKS[PARAMS["task"]]
+    auto = getattr(transformers, f"AutoModelFor{head}")
+    with tempfile.TemporaryDirectory() as output:
+        splits = rows(encode, output)
+        trainer = Trainer(
+            model_init=lambda: auto.from_pretrained(PARAMS["model"]["model_name_or_path"], num_labels=len(LABELS)),
+            args=arguments(output, seed),
+            train_dataset=splits["train"],
+            eval_dataset=splits["validation"],
+            processing_class=TOKENIZER,
+            data_collator=getattr(transformers, collator)(TOKENIZER),
+            compute_metrics=scores,
+        )
+        trainer.train()
+        found = trainer.evaluate(splits["test"], metric_key_prefix="test")
+    return {name.removeprefix("test_"): value for name, value in found.items() if name.removeprefix("test_") in KEPT}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(int(sys.argv[1]))))
