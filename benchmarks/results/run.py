@@ -1,13 +1,15 @@
 """The scores of docs/results.md: Reprise on files as they are published, and transformers' Trainer on the same rows.
 
-python -m benchmarks.results.run train DATA sst2 --seeds 1,2,3 --model FOLDER
-python -m benchmarks.results.run train DATA sst2 --seeds 1,2,3 --model FOLDER --by Trainer    # needs accelerate
+python -m benchmarks.results.run train DATA tinyshakespeare
+python -m benchmarks.results.run train DATA sst2 --seeds 1,2,3 --model FOLDER --by Reprise --by Trainer
 python -m benchmarks.results.run page
 
-DATA has a folder for each dataset. A run happens in a temporary clone of what is committed here, and adds a line to
-benchmarks/results/runs.jsonl; `page` writes the tables of docs/results.md from those lines.
+DATA has a folder for each dataset (wikitext2 for wikitext2-causal). The runs happen in a temporary clone of what is
+committed here, and each adds a line to benchmarks/results/runs.jsonl; `page` writes the tables of docs/results.md from
+those lines. Trainer needs accelerate.
 """
 
+import itertools
 import json
 import os
 import resource
@@ -62,17 +64,16 @@ def repro(clone: Path, *stages: str) -> None:
         raise click.ClickException(f"dvc repro failed in {clone}:\n{answer.stderr}")
 
 
-def reprise(clone: Path, seed: int) -> dict[str, Any]:
-    """The test scores of a whole `dvc repro`."""
+def reprise(clone: Path) -> dict[str, Any]:
+    """The test scores of a whole `dvc repro`, and what they are held against."""
     repro(clone)
     found = json.loads((clone / project.RESULTS).read_text(encoding="utf-8"))
-    kept = {name: found[name] for name in ("rows", "baselines")}
-    return {**kept, "scores": found["test"], "said": headline(found)}
+    return {"rows": found["rows"], "scores": found["test"], "baselines": found["baselines"], "said": headline(found)}
 
 
-def trainer(clone: Path, seed: int) -> dict[str, Any]:
+def trainer(clone: Path) -> dict[str, Any]:
     """The test scores of trainer.py."""
-    command = [sys.executable, HERE / "trainer.py", str(seed)]
+    command = [sys.executable, HERE / "trainer.py"]
     answer = subprocess.run(command, cwd=clone, stdout=subprocess.PIPE, text=True, check=True)
     scores = json.loads(answer.stdout.splitlines()[-1])
     return {"scores": {name: {"value": value} for name, value in scores.items()}}
@@ -81,13 +82,21 @@ def trainer(clone: Path, seed: int) -> dict[str, Any]:
 CONTESTANTS = {"Reprise": reprise, "Trainer": trainer}
 
 
-def measured(by: str, clone: Path, seed: int) -> dict[str, Any]:
-    """The scores of a run, with the seconds that it took, and those that its processes computed."""
+def measured(by: str, clone: Path, params: Params) -> dict[str, Any]:
+    """The scores of a run; the seconds that it took, and those that its processes computed; and on what."""
     begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    found = CONTESTANTS[by](clone, seed)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    found = CONTESTANTS[by](clone)
+    seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
     computed = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {**found, "seconds": round(time.perf_counter() - begun), "cpu_seconds": round(computed)}
+    facts = machine.facts()
+    return {
+        "task": params.task,
+        **found,
+        "seconds": round(seconds),
+        "cpu_seconds": round(computed),
+        "machine": f"{facts['cpu']}, {params.hardware.num_threads} of {facts['cores']} cores",
+        "versions": machine.versions(),
+    }
 
 
 @click.group(help=__doc__)
@@ -99,25 +108,22 @@ def main() -> None:
 @click.argument("data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("name", type=click.Choice(NAMES))
 @click.option("--seeds", default="1", show_default=True, help="comma separated")
-@click.option("--by", type=click.Choice(list(CONTESTANTS)), default="Reprise", show_default=True)
+@click.option("--by", type=click.Choice(list(CONTESTANTS)), multiple=True, default=["Reprise"], show_default=True)
 @click.option("--model", type=click.Path(exists=True, file_okay=False, path_type=Path), help="the pretrained one")
-def train(data: Path, name: str, seeds: str, by: str, model: Path | None) -> None:
+def train(data: Path, name: str, seeds: str, by: tuple[str, ...], model: Path | None) -> None:
     """Run a dataset with each seed, and write down what came out."""
     few = HERE / f"{name}.yaml"
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # the database of the clone
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / name
-        prepare(clone, few, data / name, model)
-        for seed in map(int, seeds.split(",")):
+        prepare(clone, few, data / name.partition("-")[0], model)
+        for seed, contestant in itertools.product(map(int, seeds.split(",")), by):
             params = seeded(clone, few, seed)
-            found = {"dataset": name, "by": by, "seed": seed, "task": params.task, **measured(by, clone, seed)}
-            facts = machine.facts()
-            found["machine"] = f"{facts['cpu']}, {params.hardware.num_threads} of {facts['cores']} cores"
-            found["versions"] = machine.versions()
+            found = {"dataset": name, "by": contestant, "seed": seed, **measured(contestant, clone, params)}
             with tables.RUNS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(found, ensure_ascii=False) + "\n")
-            click.echo(f"{name}, {by}, seed {seed}: {found['scores']}, {found['seconds']} s")
+            click.echo(f"{name}, {contestant}, seed {seed}: {found['scores']}, {found['seconds']} s")
 
 
 @main.command()

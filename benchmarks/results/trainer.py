@@ -1,25 +1,22 @@
 """transformers' Trainer on what Reprise has prepared: the peer in docs/results.md.
 
-Run in a folder where `dvc repro tokenize` has been; needs accelerate. It takes the rows of data/prepared, the settings of
-params.yaml and the model that they name, prints the test scores as JSON, and is otherwise as anybody
-would write it.
+Run in a folder where `dvc repro tokenize` has been; needs accelerate. It takes the rows of data/prepared, the settings
+of params.yaml and the model that they name, and prints the test scores as JSON; else it is as anybody would write it.
 """
 
 import json
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import seqeval.metrics as seqeval
 import torch
 import transformers
 import yaml
 from datasets import Dataset, DatasetDict
-from seqeval.metrics import f1_score, precision_score, recall_score
-from sklearn.metrics import accuracy_score, f1_score as f1_of_classes
-from transformers import AutoTokenizer, Trainer, TrainingArguments
+from sklearn import metrics
+from transformers import AutoTokenizer, EvalPrediction, Trainer, TrainingArguments
 
 SPLITS = ("train", "validation", "test")
 PARAMS = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
@@ -44,21 +41,24 @@ def tagged(row: dict[str, Any]) -> dict[str, Any]:
     return {**encoded, "labels": labels}
 
 
-def class_scores(found: transformers.EvalPrediction) -> dict[str, float]:
+def class_scores(found: EvalPrediction) -> dict[str, float]:
     """Accuracy and F1 of labels."""
-    said, target = np.asarray(found.predictions).argmax(-1), found.label_ids
-    return {"accuracy": accuracy_score(target, said), "f1_macro": f1_of_classes(target, said, average="macro")}
+    said, target = found.predictions.argmax(-1), found.label_ids
+    return {
+        "accuracy": metrics.accuracy_score(target, said),
+        "f1_macro": metrics.f1_score(target, said, average="macro"),
+    }
 
 
-def entity_scores(found: transformers.EvalPrediction) -> dict[str, float]:
+def entity_scores(found: EvalPrediction) -> dict[str, float]:
     """F1, precision and recall of entities, as seqeval counts them."""
-    said, labels = np.asarray(found.predictions).argmax(-1), np.asarray(found.label_ids)
-    asked = labels != IGNORED
-    tags = np.array(LABELS)
-    pairs = [(tags[row[keep]].tolist(), tags[guess[keep]].tolist()) for row, guess, keep in zip(labels, said, asked)]
-    target, predicted = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    scores = {"f1": f1_score, "precision": precision_score, "recall": recall_score}
-    return {name: float(score(target, predicted)) for name, score in scores.items()}
+    asked, tags = found.label_ids != IGNORED, np.array(LABELS)
+    target, said = (
+        [tags[row[kept]].tolist() for row, kept in zip(ids, asked, strict=True)]
+        for ids in (found.label_ids, found.predictions.argmax(-1))
+    )
+    scores = {"f1": seqeval.f1_score, "precision": seqeval.precision_score, "recall": seqeval.recall_score}
+    return {name: float(score(target, said)) for name, score in scores.items()}
 
 
 # Of each task: the model class, the collator, how a row becomes tokens, the scores.
@@ -68,12 +68,12 @@ TASKS = {
 }
 
 
-def arguments(output: str, seed: int) -> TrainingArguments:
+def arguments(output: str) -> TrainingArguments:
     """What params.yaml says, in Trainer's words."""
     train = PARAMS["train"]
     return TrainingArguments(
         output_dir=output,
-        seed=seed,
+        seed=train["seed"],
         per_device_train_batch_size=train["global_batch_size"],
         num_train_epochs=train["num_train_epochs"],
         max_steps=train["max_steps"] or -1,
@@ -97,12 +97,14 @@ def arguments(output: str, seed: int) -> TrainingArguments:
 
 def rows(encode: Any, folder: str) -> DatasetDict:
     """The rows that Reprise trains on and is judged by, with tokens."""
-    found = DatasetDict({split: Dataset.from_parquet(f"data/prepared/{split}.parquet", cache_dir=folder) for split in SPLITS})
+    found = DatasetDict(
+        {split: Dataset.from_parquet(f"data/prepared/{split}.parquet", cache_dir=folder) for split in SPLITS}
+    )
     return found.map(encode, remove_columns=[name for name in found["train"].column_names if name != "label"])
 
 
-def main(seed: int) -> dict[str, float]:
-    """The test scores of one seed."""
+def main() -> dict[str, float]:
+    """The test scores."""
     torch.set_num_threads(PARAMS["hardware"]["num_threads"])
     head, collator, encode, scores = TASKS[PARAMS["task"]]
     auto = getattr(transformers, f"AutoModelFor{head}")
@@ -110,7 +112,7 @@ def main(seed: int) -> dict[str, float]:
         splits = rows(encode, output)
         trainer = Trainer(
             model_init=lambda: auto.from_pretrained(PARAMS["model"]["model_name_or_path"], num_labels=len(LABELS)),
-            args=arguments(output, seed),
+            args=arguments(output),
             train_dataset=splits["train"],
             eval_dataset=splits["validation"],
             processing_class=TOKENIZER,
@@ -123,4 +125,4 @@ def main(seed: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(int(sys.argv[1]))))
+    print(json.dumps(main()))
