@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from benchmarks.results import tables
 from pipeline import params_file, project
@@ -121,6 +122,7 @@ def train(data: Path, name: str, seeds: str, by: tuple[str, ...], model: Path | 
         for seed, contestant in itertools.product(map(int, seeds.split(",")), by):
             params = seeded(clone, few, seed)
             found = {"dataset": name, "by": contestant, "seed": seed, **measured(contestant, clone, params)}
+            found["params"] = yaml.safe_load(few.read_text(encoding="utf-8"))
             with tables.RUNS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(found, ensure_ascii=False) + "\n")
             click.echo(f"{name}, {contestant}, seed {seed}: {found['scores']}, {found['seconds']} s")

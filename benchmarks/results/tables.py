@@ -16,9 +16,10 @@ Run = Mapping[str, Any]
 
 
 def runs() -> list[Run]:
-    """What was run, in the order of datasets, contestants and seeds."""
-    lines = RUNS.read_text(encoding="utf-8").splitlines()
-    return sorted(map(json.loads, lines), key=lambda run: (run["dataset"], run["by"], run["seed"]))
+    """The last run of each dataset, contestant and seed, in this order."""
+    lines = map(json.loads, RUNS.read_text(encoding="utf-8").splitlines())
+    last = {(run["dataset"], run["by"], run["seed"]): run for run in lines}
+    return [last[key] for key in sorted(last)]
 
 
 def beside_trainer(found: Sequence[Run]) -> str:
@@ -27,7 +28,8 @@ def beside_trainer(found: Sequence[Run]) -> str:
     for name in sorted({run["dataset"] for run in found if run["by"] == TRAINER}):
         of = {by: {r["seed"]: r for r in found if (r["dataset"], r["by"]) == (name, by)} for by in (REPRISE, TRAINER)}
         seeds = sorted(of[REPRISE].keys() & of[TRAINER].keys())
-        for score in of[TRAINER][seeds[0]]["scores"]:
+        scores = of[TRAINER][seeds[0]]["scores"] if seeds else []
+        for score in scores:
             cells = [_mean(score, [of[by][seed]["scores"][score]["value"] for seed in seeds]) for by in of]
             rows.append([f"`{name}`", score, *cells, ", ".join(map(str, seeds))])
     return _table(["Dataset", "Test score", REPRISE, TRAINER, "Seeds"], rows)
@@ -74,10 +76,12 @@ def filled(page: str, found: Sequence[Run]) -> str:
 
 
 def _mean(score: str, values: Sequence[float]) -> str:
-    """``"84.1% ± 0.5"``: the standard deviation is of single runs, with n - 1."""
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    shown = "–" if deviation is None else f"{deviation * 100:.1f}" if is_share(score) else f"{deviation:.3g}"
-    return f"{readable(score, statistics.mean(values))} ± {shown}"
+    """``"84.1% ± 0.5"``: the standard deviation of single runs, with n - 1; without it where there is one run."""
+    mean = readable(score, statistics.mean(values))
+    if len(values) == 1:
+        return mean
+    deviation = statistics.stdev(values)
+    return f"{mean} ± {deviation * 100:.1f}" if is_share(score) else f"{mean} ± {deviation:.3g}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
