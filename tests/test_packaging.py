@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-OURS = {"pipeline", "stages", "tests"}
+OURS = {"benchmarks", "pipeline", "stages", "tests"}
 # The GPU build of torch brings these, each pinned by torch itself; the CPU build and macOS have none of them.
 CUDA = ("cuda-", "nvidia-", "triton")
 

@@ -54,7 +54,7 @@ def test_a_config_that_makes_no_model_is_told_by_its_key(folder: Path, config: d
 
 
 def test_models_without_a_limit_and_with_heads_of_a_size_of_their_own_pass(folder: Path) -> None:
-    xlnet = {"model_type": "xlnet", "d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64}
+    xlnet = {"model_type": "xlnet", "d_model": 32, "n_layer": 2, "n_head": 2, "d_inner": 64, "summary_type": "first"}
     assert check(from_scratch(xlnet, max_seq_length=4096), TextClassification) == []
     assert check(from_scratch({"model_type": "reformer"}), TextClassification) == []
 
