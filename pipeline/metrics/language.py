@@ -19,9 +19,11 @@ def summed(logits: torch.Tensor, labels: torch.Tensor, label_smoothing: float = 
     """The cross-entropy summed over all labels but NO_TARGET, a scalar in nats and fp32.
 
     Args:
-        logits: (examples, tokens, vocabulary).
+        logits: (examples, tokens, vocabulary); or a scalar, the sum itself, of a model whose head makes no logits.
         labels: (examples, tokens), aligned with the logits.
     """
+    if logits.ndim == 0:
+        return logits
     return functional.cross_entropy(
         logits.float().flatten(0, 1),
         labels.flatten(),

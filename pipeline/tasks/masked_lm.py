@@ -38,6 +38,7 @@ class MaskedLM(Task):
     score_names: ClassVar[tuple[str, ...]] = ("perplexity", "token_accuracy")
     pipeline_tag: ClassVar[str | None] = "fill-mask"
     over_length: ClassVar[tuple[str, ...]] = ("window", "truncate", "drop", "raise")
+    predicts_tokens: ClassVar[bool] = True
 
     def encode(
         self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool

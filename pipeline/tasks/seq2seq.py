@@ -52,6 +52,7 @@ class Seq2Seq(Task):
     score_names: ClassVar[tuple[str, ...]] = (*generated.SCORES, "token_accuracy")
     generates: ClassVar[Literal["none", "few", "all"]] = "all"
     generated_scores: ClassVar[tuple[str, ...]] = generated.SCORES
+    predicts_tokens: ClassVar[bool] = True
     source_prefix: str = ""
 
     @classmethod

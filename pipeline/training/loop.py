@@ -1,5 +1,6 @@
 """The loop: a generator that yields after every optimizer step. What happens between steps is the caller's."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,8 +11,10 @@ from torch import nn
 
 from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
+from pipeline.model.loss_head import gives_loss, summed_loss
 from pipeline.params import Train
 from pipeline.tasks.base import Batch, Collation, Task
+from pipeline.training import dropout
 from pipeline.training.coupled import coupled
 from pipeline.training.learner import Learner
 from pipeline.training.optimizer import learning_rate
@@ -102,10 +105,13 @@ def loss_of(
     # Examples without a target, such as texts of one token, add nothing to the sum: any divisor will do.
     targets = task.count_targets(store.examples(indices), train) or 1.0
 
+    model, world = parallel.model, parallel.world
+    sums = task.predicts_tokens and task.model_class is None and gives_loss(model)
+
     def forward(part: Part, module: nn.Module) -> tuple[Any, Batch]:
-        seed_dropout(train.seed, step, part.place)
-        batch = task.collate(store.examples(part.indices), collation).to(parallel.world.device)
-        with parallel.world.autocast():
+        batch = task.collate(store.examples(part.indices), collation).to(world.device)
+        head = summed_loss(model, batch.labels, train.label_smoothing_factor) if sums else contextlib.nullcontext()
+        with world.autocast(), dropout.seeded(model, world.device, train.seed, step, part.place), head:
             return module(**batch.inputs), batch
 
     def loss(part: Part) -> torch.Tensor:
@@ -113,8 +119,3 @@ def loss_of(
         return task.loss(outputs, batch, train) / targets
 
     return coupled(parallel, task, train, forward, indices, parts, targets) if task.couples_examples else loss
-
-
-def seed_dropout(seed: int, step: int, place: int) -> None:
-    """Draw a micro-batch's dropout from (seed, step, place): a resume needs no generator state."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, place]).generate_state(1, np.uint64)[0] >> np.uint64(1)))

@@ -13,7 +13,7 @@ from pipeline.data.batches import BatchPlan, micro_batches
 from pipeline.data.store import Store
 from pipeline.params import Params
 from pipeline.tasks.text_classification import TextClassification
-from pipeline.training.loop import seed_dropout
+from pipeline.training import dropout
 from tests.training.test_loop import collation_of, learner_of, run, with_budget
 
 WHOLE = 100_000  # padded tokens: no step is cut, as the Trainer's are not
@@ -33,8 +33,8 @@ class Followed(Trainer):
         )
 
     def compute_loss(self, *arguments: Any, **options: Any) -> torch.Tensor:
-        seed_dropout(self.seed, len(self.losses), 0)
-        loss = super().compute_loss(*arguments, **options)
+        with dropout.seeded(self.model, torch.device("cpu"), self.seed, len(self.losses), 0):
+            loss = super().compute_loss(*arguments, **options)
         self.losses.append(loss.item())
         return loss
 

@@ -14,7 +14,8 @@ from torch.nn.utils import parameters_to_vector
 from pipeline.data.store import Store
 from pipeline.params import Hardware, Train
 from pipeline.tasks.base import Batch, Collation
-from pipeline.training.loop import loss_of, seed_dropout
+from pipeline.training import dropout
+from pipeline.training.loop import loss_of
 from pipeline.training.parallel import Parallel, Part, Preempted, Replicas, Tree
 from pipeline.world import World
 
@@ -24,6 +25,8 @@ PARTS = [Part(0, np.array([7, 0])), Part(1, np.array([5, 9, 2])), Part(2, np.arr
 
 
 class Network(nn.Module):
+    is_activation_checkpointing = False
+
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Dropout(0.3), nn.Linear(WIDTH, WIDTH))
@@ -38,6 +41,7 @@ class Contrast:
     """As much of a task as the loop asks for: the loss hangs on all pairs of examples, and on their order."""
 
     couples_examples: bool = True
+    predicts_tokens: bool = False
 
     def count_targets(self, examples: Mapping[str, Any], settings: Train) -> float:
         return float(len(examples["index"]))
@@ -76,9 +80,9 @@ def in_one_graph(network: Network, store: Store) -> tuple[float, torch.Tensor]:
     vectors = torch.zeros(len(INDICES), WIDTH)
     places = {index: place for place, index in enumerate(INDICES.tolist())}
     for part in PARTS:
-        seed_dropout(SEED, STEP, part.place)
         batch = Contrast().collate(store.examples(part.indices), collation())
-        vectors[[places[index] for index in part.indices.tolist()]] = network(**batch.inputs)
+        with dropout.seeded(network, torch.device("cpu"), SEED, STEP, part.place):  # type: ignore[arg-type]
+            vectors[[places[index] for index in part.indices.tolist()]] = network(**batch.inputs)
     targets = Contrast().collate(store.examples(INDICES), collation()).targets
     loss = Contrast().coupled_loss(vectors, targets, Train()) / len(INDICES)
     loss.backward()

@@ -25,6 +25,7 @@ class LanguageModel(Task):
     score_names: ClassVar[tuple[str, ...]] = ("perplexity", "bits_per_byte")
     pipeline_tag: ClassVar[str | None] = "text-generation"
     is_packed: ClassVar[bool] = True
+    predicts_tokens: ClassVar[bool] = True
 
     @abstractmethod
     def predicted(self, rows: pa.Table) -> Sequence[str]:

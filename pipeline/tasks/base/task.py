@@ -48,6 +48,8 @@ class Task(ABC):
         is_packed: whether several examples are trained on as one block: see `pipeline.data.packing`.
         takes_turns: whether its tokenizer needs a chat template.
         smooths_labels: whether `train.label_smoothing_factor` shapes its loss.
+        predicts_tokens: whether its loss is the cross-entropy of `labels` by the model's output embeddings, summed; the
+            sum may stand in place of the logits.
         needs_reference: whether it compares with what the model said before it was trained: `reference_columns`.
         labels: the names of the labels; a label's id is its place. Empty where a task has none.
         inputs: the columns of prepared rows that the model reads, and whoever asks it must give.
@@ -65,6 +67,7 @@ class Task(ABC):
     is_packed: ClassVar[bool] = False
     takes_turns: ClassVar[bool] = False
     smooths_labels: ClassVar[bool] = True
+    predicts_tokens: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
     labels: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("text",)
