@@ -1,10 +1,12 @@
 """Texts as token ids, and what becomes of those that are longer than `tokenizer.max_seq_length`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import UserError
 from pipeline.params import Tokenizer
@@ -14,8 +16,16 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
 
-_TYPES = {"input_ids": pa.int32(), "token_type_ids": pa.int8(), "offsets": pa.int32()}
+_SAMPLE = "overflow_to_sample_mapping"
+_TYPES = {
+    "input_ids": pa.list_(pa.int32()),
+    "token_type_ids": pa.list_(pa.int8()),
+    "offsets": pa.list_(pa.int32()),
+    _SAMPLE: pa.int64(),
+}
+_FIELDS = {"input_ids": "ids", "token_type_ids": "type_ids"}  # as `tokenizers` calls them
 _OUTSIDE = -1
+_AT_ONCE = 2_000  # texts: enough for every core, and few enough that what is read off is soon begun
 
 
 def encode(
@@ -45,8 +55,8 @@ def encode(
     Raises:
         UserError: a row is too long, and `over_length` is `raise`.
     """
-    kept = {name: list(values) for name, values in _tokenized(tokenizer, columns, with_offsets).items()}
-    full_length = np.fromiter((len(tokens) for tokens in kept["input_ids"]), np.int32, len(kept["input_ids"]))
+    examples = _tokenized(tokenizer, columns, with_offsets) if with_offsets else _whole(tokenizer, columns)
+    full_length = _lengths(examples)
     too_long = np.flatnonzero(full_length > settings.max_seq_length)
     rows = np.arange(len(full_length), dtype=np.int32)
     windows = settings.over_length == "window"
@@ -55,16 +65,23 @@ def encode(
         raise UserError(_too_long(ids, full_length, settings))
     if len(too_long) and drops:
         rows = np.delete(rows, too_long)
-        kept = {name: [values[row] for row in rows] for name, values in kept.items()}
+        examples = examples.take(rows)
     elif len(too_long):
         cut, of = _shortened(tokenizer, columns, too_long, settings, truncation, with_offsets)
         whole = np.delete(rows, too_long)
         order = np.argsort(np.concatenate([whole, of]), kind="stable")
         rows = np.concatenate([whole, of])[order].astype(np.int32)
-        kept = {name: _take([*(values[row] for row in whole), *cut[name]], order) for name, values in kept.items()}
+        examples = pa.concat_tables([examples.take(whole), cut]).take(order)
+    lengths = _lengths(examples)
     # Of windows nothing is lost.
-    full_length = np.fromiter(map(len, kept["input_ids"]), np.int32, len(rows)) if windows else full_length[rows]
-    return _table(kept, rows, full_length, windows or drops)
+    full_length = lengths if windows else full_length[rows]
+    examples = examples.append_column("length", pa.array(lengths)).append_column("full_length", pa.array(full_length))
+    return (examples.append_column("row", pa.array(rows)) if windows or drops else examples).combine_chunks()
+
+
+def _lengths(examples: pa.Table) -> np.ndarray:
+    lengths: np.ndarray = pc.list_value_length(examples["input_ids"]).to_numpy()
+    return lengths
 
 
 def _shortened(
@@ -74,7 +91,7 @@ def _shortened(
     settings: Tokenizer,
     truncation: str,
     with_offsets: bool,
-) -> tuple[dict[str, Any], np.ndarray]:
+) -> tuple[pa.Table, np.ndarray]:
     """What fits of rows that are too long, and of which row each example is."""
     shorter = [[column[row] for row in too_long] for column in columns]
     windows = settings.over_length == "window"
@@ -87,8 +104,9 @@ def _shortened(
         stride=settings.doc_stride if windows else 0,
         return_overflowing_tokens=windows,
     )
-    of = cut.pop("overflow_to_sample_mapping") if windows else slice(None)
-    return cut, too_long[of]
+    if not windows:
+        return cut, too_long
+    return cut.drop_columns([_SAMPLE]), too_long[cut[_SAMPLE].to_numpy()]
 
 
 def encode_labelled(
@@ -115,18 +133,47 @@ def _too_long(ids: Sequence[str], full_length: np.ndarray, settings: Tokenizer) 
     )
 
 
-def _take(values: list[Any], order: np.ndarray) -> list[Any]:
-    return [values[place] for place in order]
+def _whole(tokenizer: "PreTrainedTokenizerBase", columns: Sequence[list[str]]) -> pa.Table:
+    """All tokens of texts or pairs, as `_tokenized` makes them, and on all cores that the tokenizer's threads have.
+
+    The next texts are being encoded while the tokens of the last ones are read off, which takes Python's lock.
+    """
+    encoder = tokenizer.backend_tokenizer
+    encoder.no_truncation()
+    encoder.no_padding()
+    encoder.encode_special_tokens = tokenizer.split_special_tokens
+    texts: Sequence[Any] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+    parts = (texts[begin : begin + _AT_ONCE] for begin in range(0, max(len(texts), 1), _AT_ONCE))
+    wanted = {name: field for name, field in _FIELDS.items() if name in tokenizer.model_input_names}
+    return pa.concat_tables(
+        pa.table(
+            {
+                name: pa.array([getattr(encoding, field) for encoding in encodings], _TYPES[name])
+                for name, field in wanted.items()
+            }
+        )
+        for encodings in _ahead(encoder.encode_batch_fast, parts)
+    )
+
+
+def _ahead(encode_batch: Callable[[Any], list["Encoding"]], parts: Iterator[Any]) -> Iterator[list["Encoding"]]:
+    """What becomes of every part; the next is begun before one is handed out."""
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(encode_batch, next(parts))
+        for part in parts:
+            made, following = following, thread.submit(encode_batch, part)
+            yield made.result()
+        yield following.result()
 
 
 def _tokenized(
     tokenizer: "PreTrainedTokenizerBase", columns: Sequence[list[str]], with_offsets: bool, **settings: Any
-) -> dict[str, Any]:
+) -> pa.Table:
     made = tokenizer(*columns, return_attention_mask=False, verbose=False, **settings)
     found = dict(made)
     if with_offsets:
         found["offsets"] = [_offsets(encoding, len(columns) - 1) for encoding in made.encodings]
-    return found
+    return pa.table({name: pa.array(values, _TYPES[name]) for name, values in found.items()})
 
 
 def _offsets(encoding: "Encoding", text: int) -> np.ndarray:
@@ -134,12 +181,3 @@ def _offsets(encoding: "Encoding", text: int) -> np.ndarray:
     offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
     of_text = np.array([place == text for place in encoding.sequence_ids], bool)
     return np.where((of_text & (offsets[:, 0] < offsets[:, 1]))[:, None], offsets, _OUTSIDE).ravel()
-
-
-def _table(kept: dict[str, list[Any]], rows: np.ndarray, full_length: np.ndarray, with_rows: bool) -> pa.Table:
-    columns = {name: pa.array(values, pa.list_(_TYPES[name])) for name, values in kept.items()}
-    lengths = np.fromiter((len(tokens) for tokens in kept["input_ids"]), np.int32, len(rows))
-    columns |= {"length": pa.array(lengths), "full_length": pa.array(full_length)}
-    if with_rows:
-        columns["row"] = pa.array(rows)
-    return pa.table(columns)
