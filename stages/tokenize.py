@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 
 from pipeline import json_file, project
 from pipeline.data import store
-from pipeline.data.packing import pack
+from pipeline.data.packing import SEPARATING, pack
 from pipeline.errors import UserError
 from pipeline.model import origin
+from pipeline.model.config import load_config
 from pipeline.model.tokenizer import make_tokenizer
 from pipeline.params import Params
 from pipeline.progress import bar
@@ -43,6 +44,8 @@ def tokenize(params: Params) -> None:
 
 def _examples(task: Task, tokenizer: "PreTrainedTokenizerBase", params: Params, split: str) -> Iterator[pa.Table]:
     """The examples of a split, part by part; `row` is a place in the whole split."""
+    # Another model would read every piece of a block as a row, as wide as the longest of them.
+    packed = task.is_packed and split == "train" and load_config(params.model).model_type in SEPARATING
     first = 0
     for rows in _tables(split):
         examples = task.encode(rows, tokenizer, task.settled(params.tokenizer), split == "train")
@@ -50,7 +53,7 @@ def _examples(task: Task, tokenizer: "PreTrainedTokenizerBase", params: Params, 
             places = pc.add(examples["row"], pa.scalar(first, pa.int32()))
             examples = examples.set_column(examples.column_names.index("row"), "row", places)
         first += len(rows)
-        if task.is_packed and split == "train":
+        if packed:
             examples = pack(examples, params.tokenizer.max_seq_length)
         yield examples
 

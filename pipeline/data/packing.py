@@ -39,7 +39,10 @@ SEPARATING = frozenset(
         "smollm3",
     )
 )
-"""Models whose attention stays within a piece where position ids start again; a test looks at each of them."""
+"""Models whose attention stays within a piece where position ids start again; a test looks at each of them.
+
+Other models are trained on single pieces.
+"""
 
 
 def pieces(
@@ -188,30 +191,22 @@ def _first_fit(lengths: np.ndarray, most: int) -> np.ndarray:
 def inputs(examples: Mapping[str, Any], model_type: str, pad_token_id: int) -> dict[str, np.ndarray]:
     """What a model reads of examples, and its `labels`, each (examples, tokens) int64.
 
-    A model that keeps apart what starts again at position 0 reads each example as a row: pieces follow each other,
-    and padding is a piece of its own. Any other reads each piece as a row, with a mask for the padding.
+    A model that keeps apart what starts again at position 0 gets positions: pieces follow each other, and padding is a
+    piece of its own. Any other gets a mask for the padding, and examples of one piece.
     """
+    found = {
+        "input_ids": _padded(examples["input_ids"], pad_token_id),
+        "labels": _padded(examples["labels"], NO_TARGET),
+    }
     if model_type not in SEPARATING:
-        cuts = [np.cumsum(lengths)[:-1] for lengths in _pieces(examples)]
-        found = {
-            name: [part for values, cut in zip(examples[name], cuts, strict=True) for part in np.split(values, cut)]
-            for name in ("input_ids", "labels")
-        }
-        ones = [np.ones(len(part), np.int64) for part in found["input_ids"]]
-        return {
-            "input_ids": _padded(found["input_ids"], pad_token_id),
-            "attention_mask": _padded(ones, 0),
-            "labels": _padded(found["labels"], NO_TARGET),
-        }
+        assert "pieces" not in examples, f"{model_type}: blocks are for models that keep their pieces apart"
+        ones = [np.ones(length, np.int64) for length in examples["length"]]
+        return found | {"attention_mask": _padded(ones, 0)}
     longest = int(max(examples["length"]))
     positions = np.empty((len(examples["length"]), longest), np.int64)
     for row, (lengths, length) in enumerate(zip(_pieces(examples), examples["length"], strict=True)):
         positions[row] = np.concatenate([np.arange(part) for part in (*lengths, longest - length)])
-    return {
-        "input_ids": _padded(examples["input_ids"], pad_token_id),
-        "position_ids": positions,
-        "labels": _padded(examples["labels"], NO_TARGET),
-    }
+    return found | {"position_ids": positions}
 
 
 def _pieces(examples: Mapping[str, Any]) -> list[np.ndarray]:

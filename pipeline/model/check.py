@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from pipeline import project
+from pipeline.data.packing import SEPARATING
 from pipeline.errors import UserError
 from pipeline.model.build import check_recomputing, fresh, model_class
 from pipeline.model.config import load_config, positions
@@ -56,7 +57,13 @@ def check(params: Params, task: type[Task]) -> list[str]:
     check_recomputing(empty, params.hardware)
     choose(empty, params.model)
     check_four_bits(params)
-    return _warnings(params)
+    found = _warnings(params)
+    if task.is_packed and config.model_type not in SEPARATING:
+        found.append(
+            f"model: transformers cannot keep packed texts apart in a {config.model_type} model, so each is an example "
+            "of its own: train.global_batch_size counts texts, or windows of them, instead of full blocks."
+        )
+    return found
 
 
 def _build_empty(config: PreTrainedConfig, task: Task) -> "PreTrainedModel":

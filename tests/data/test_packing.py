@@ -128,9 +128,12 @@ def test_positions_start_again_with_each_piece_and_with_the_padding() -> None:
     assert "attention_mask" not in inputs
 
 
-def test_a_model_that_cannot_tell_pieces_apart_reads_them_as_rows() -> None:
-    blocks = Store(pack(cut([5, 3, 6]), 8)).examples([0, 1])
-    inputs = packing.inputs(blocks, "bloom", 99)
-    assert inputs["input_ids"].tolist() == [[0, 1, 2, 3, 4, 99], [5, 6, 7, 99, 99, 99], [8, 9, 10, 11, 12, 13]]
-    assert inputs["attention_mask"].sum(axis=1).tolist() == [5, 3, 6]
-    assert (inputs["labels"] != NO_TARGET).sum(axis=1).tolist() == [4, 2, 5]
+def test_a_model_that_cannot_tell_pieces_apart_reads_single_ones_with_a_mask() -> None:
+    single = Store(cut([5, 3, 6])).examples([0, 1])
+    inputs = packing.inputs(single, "bloom", 99)
+    assert inputs["input_ids"].tolist() == [[0, 1, 2, 3, 4], [5, 6, 7, 99, 99]]
+    assert inputs["attention_mask"].sum(axis=1).tolist() == [5, 3]
+    assert (inputs["labels"] != NO_TARGET).sum(axis=1).tolist() == [4, 2]
+    assert "position_ids" not in inputs
+    with pytest.raises(AssertionError, match="keep their pieces apart"):
+        packing.inputs(Store(pack(cut([5, 3, 6]), 8)).examples([0, 1]), "bloom", 99)

@@ -13,6 +13,7 @@ from pipeline.model.check import check
 from pipeline.model.tokenizer import make_tokenizer
 from pipeline.params import Evaluate, Hardware, Params, Tokenizer, Train
 from pipeline.tasks.base import Task
+from pipeline.tasks.causal_lm import CausalLM
 from pipeline.tasks.multiple_choice import MultipleChoice
 from pipeline.tasks.seq2seq import Seq2Seq
 from pipeline.tasks.text_classification import TextClassification
@@ -169,6 +170,17 @@ def test_a_head_reads_padding_by_its_summary_type(folder: Path, summary_type: st
             for texts in (TEXTS[:1], TEXTS[:2])
         )
     assert torch.allclose(alone, padded, atol=1e-6) != changes
+
+
+@pytest.mark.parametrize(("kind", "width", "warned"), [("bloom", "hidden_size", True), ("gpt2", "n_embd", False)])
+def test_a_model_that_cannot_keep_packed_texts_apart_is_a_warning(
+    folder: Path, kind: str, width: str, warned: bool
+) -> None:
+    params = from_scratch({"model_type": kind, width: 32, "n_layer": 1, "n_head": 2})
+    found = check(params.model_copy(update={"evaluate": Evaluate(max_new_tokens=16)}), CausalLM)
+    assert [warning.split(",")[0] for warning in found] == [
+        f"model: transformers cannot keep packed texts apart in a {kind} model"
+    ] * warned
 
 
 def test_gradient_checkpointing_of_a_model_that_cannot_is_refused(folder: Path) -> None:
