@@ -45,28 +45,38 @@ def cosines(anchors: np.ndarray, others: np.ndarray) -> Callable[[int, int], np.
     return lambda start, stop: (one[start:stop] @ other.T).numpy()
 
 
-def ranking_loss(anchors: Tensor, candidates: Tensor, first: int = 0) -> Tensor:
-    """The cross-entropy of each anchor's own candidate among all of them, (anchors,).
+def ranking_loss(vectors: Tensor, texts: Tensor, rows: slice = slice(None)) -> Tensor:
+    """The cross-entropy of each row's own positive among the positives and negatives of all rows, (rows,).
 
     Multiple negatives ranking: Henderson et al., "Efficient Natural Language Response Suggestion for Smart Reply"
-    (2017, https://arxiv.org/abs/1705.00652).
+    (2017, https://arxiv.org/abs/1705.00652). Of the others, those are left out that belong to the row as well: the text
+    itself, its positive in another row, and the positives of the same text in other rows.
 
     Args:
-        anchors: unit vectors, (anchors, numbers).
-        candidates: unit vectors, (candidates, numbers).
-        first: the place of the first anchor's candidate; those of the others follow.
+        vectors: unit vectors of each row's text, its positive, and its negatives, (all rows, texts of a row, numbers).
+        texts: numbers that are the same for the same text, (all rows, texts of a row).
+        rows: those whose losses are wanted.
     """
-    own = torch.arange(first, first + len(anchors), device=anchors.device)
-    return functional.cross_entropy(SCALE * anchors @ candidates.T, own, reduction="none")
+    candidates = vectors[:, 1:].transpose(0, 1).flatten(0, 1)
+    own = torch.arange(len(vectors), device=vectors.device)[rows]
+    similarities = SCALE * vectors[rows, 0] @ candidates.T
+    return functional.cross_entropy(similarities.masked_fill(_belonging(texts, own), -torch.inf), own, reduction="none")
 
 
-def ranking_losses(anchors: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Likewise of all rows of a split, whose candidates come first, (rows,) float32, in blocks."""
-    one, other = torch.from_numpy(anchors), torch.from_numpy(candidates)
-    blocks = [
-        ranking_loss(one[start : start + _AT_ONCE], other, start).numpy() for start in range(0, len(one), _AT_ONCE)
-    ]
-    return np.concatenate(blocks)
+def _belonging(texts: Tensor, own: Tensor) -> Tensor:
+    """Which candidates belong to rows beside their own, (rows, candidates) bool."""
+    anchor, positive = texts[own, :1], texts[own, 1:2]
+    candidates = texts[:, 1:].T.flatten()
+    found = (candidates == anchor) | (candidates == positive)
+    found[:, : len(texts)] |= texts[:, 0] == anchor
+    return found.scatter(1, own[:, None], False)
+
+
+def ranking_losses(vectors: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """Likewise of all rows of a split, (rows,) float32, in blocks."""
+    whole, same = torch.from_numpy(vectors), torch.from_numpy(texts)
+    starts = range(0, len(whole), _AT_ONCE)
+    return np.concatenate([ranking_loss(whole, same, slice(start, start + _AT_ONCE)).numpy() for start in starts])
 
 
 def tfidf(known: Sequence[str], *asked: Sequence[str]) -> list[Any] | None:

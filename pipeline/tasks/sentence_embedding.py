@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
@@ -38,7 +39,7 @@ class SentenceEmbedding(Task):
     """The mean of a text's last hidden states, of length 1.
 
     Texts that belong together (`anchor`, `positive`) are drawn together and away from all other positives and negatives
-    of the step. Of pairs with a number, the cosine is drawn to the number.
+    of the step, unless these are the same texts. Of pairs with a number, the cosine is drawn to the number.
 
     Attributes:
         others: what a row has beside its text.
@@ -121,7 +122,8 @@ class SentenceEmbedding(Task):
         }
         if "token_type_ids" in examples:
             inputs["token_type_ids"] = padded(groups.sequences(examples, "token_type_ids"), 0)
-        targets = {"sizes": torch.from_numpy(np.stack(examples["sizes"]))}
+        size = len(examples["sizes"][0])
+        targets = {"texts": torch.tensor([_number(values) for values in tokens]).view(size, -1).T}
         if "label" in examples:
             targets["labels"] = torch.from_numpy(examples["label"].astype(np.float32))
         return Batch(inputs, targets)
@@ -147,11 +149,11 @@ class SentenceEmbedding(Task):
         mask = batch.inputs["attention_mask"].unsqueeze(-1)
         # Lengths do not matter to what has length 1 in the end, so that a sum is as good as a mean.
         sums = (outputs.last_hidden_state.float() * mask).sum(dim=1)
-        examples, size = batch.targets["sizes"].shape
+        examples, size = batch.targets["texts"].shape
         return functional.normalize(sums, dim=-1).view(size, examples, -1).transpose(0, 1)
 
     def coupled_loss(self, vectors: torch.Tensor, targets: Mapping[str, torch.Tensor], settings: Train) -> torch.Tensor:
-        return nearness.ranking_loss(vectors[:, 0], vectors[:, 1:].transpose(0, 1).flatten(0, 1)).sum()
+        return nearness.ranking_loss(vectors, targets["texts"]).sum()
 
     def loss(self, outputs: Any, batch: Batch, settings: Train) -> torch.Tensor:
         vectors = self.vectors(outputs, batch)
@@ -162,7 +164,7 @@ class SentenceEmbedding(Task):
     def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
         vectors = self.vectors(outputs, batch)
         if "labels" not in batch.targets:
-            return {"vectors": vectors}
+            return {"vectors": vectors, "texts": batch.targets["texts"]}
         cosines = _cosines(vectors)
         return {"target": batch.labels, "prediction": cosines, "loss": (cosines - batch.labels).square()}
 
@@ -173,9 +175,9 @@ class SentenceEmbedding(Task):
         anchors, *others = np.moveaxis(found["vectors"], 1, 0)
         if not others:
             return {"embedding": anchors}
-        anchors, others = np.ascontiguousarray(anchors), [np.ascontiguousarray(vectors) for vectors in others]
-        ranks, nearest = nearness.ranks(nearness.cosines(anchors, others[0]), rows[_POSITIVE].to_pylist())
-        losses = nearness.ranking_losses(anchors, np.concatenate(others))
+        similarities = nearness.cosines(np.ascontiguousarray(anchors), np.ascontiguousarray(others[0]))
+        ranks, nearest = nearness.ranks(similarities, rows[_POSITIVE].to_pylist())
+        losses = nearness.ranking_losses(found["vectors"], found["texts"])
         return {"rank": ranks, "nearest": nearest, "loss": losses}
 
     def scores(self, predictions: Predictions) -> dict[str, float]:
@@ -227,6 +229,11 @@ def _check_cosines(table: pa.Table, name: str) -> None:
             f"{where(table, int(wrong[0]))}: the column '{name}' is {numbers[wrong[0]]:g}; how near two texts are is a "
             "cosine, from -1 to 1.\nDivide all numbers by the highest that there can be, such as 5 in STS-B."
         )
+
+
+def _number(tokens: np.ndarray) -> int:
+    """A number of 64 bits for what the model reads of a text."""
+    return int.from_bytes(blake2b(tokens.tobytes(), digest_size=8).digest(), "little", signed=True)
 
 
 def _cosines(vectors: torch.Tensor) -> torch.Tensor:

@@ -38,12 +38,33 @@ def test_the_same_text_in_another_row_is_no_other_text() -> None:
 
 def test_the_loss_is_that_of_a_softmax_over_all_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearness, "_AT_ONCE", 3)
-    anchors, candidates = units(10, 0), units(20, 1)
-    powers = np.exp(20.0 * anchors.astype(np.float64) @ candidates.T.astype(np.float64))
+    vectors, texts = units(30, 0).reshape(10, 3, 8), np.arange(30).reshape(10, 3)
+    candidates = vectors[:, 1:].astype(np.float64).transpose(1, 0, 2).reshape(20, 8)
+    powers = np.exp(20.0 * vectors[:, 0].astype(np.float64) @ candidates.T)
     plain = [-np.log(powers[row, row] / powers[row].sum()) for row in range(10)]
-    assert nearness.ranking_losses(anchors, candidates) == pytest.approx(plain, rel=1e-5)
-    found = nearness.ranking_loss(torch.from_numpy(anchors), torch.from_numpy(candidates))
+    assert nearness.ranking_losses(vectors, texts) == pytest.approx(plain, rel=1e-5)
+    found = nearness.ranking_loss(torch.from_numpy(vectors), torch.from_numpy(texts))
     assert found.numpy() == pytest.approx(plain, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("texts", "others"),
+    [
+        ([[0, 1, 2], [3, 4, 5], [6, 7, 8]], [[1, 2], [0, 2], [0, 1]]),
+        ([[0, 1, 2], [3, 1, 5], [6, 7, 1]], [[2], [2], [0, 1]]),  # the same positive, once as a negative as well
+        ([[0, 1, 2], [0, 4, 5], [6, 7, 8]], [[2], [2], [0, 1]]),  # two positives of the same text
+        ([[0, 1, 2], [1, 0, 5], [6, 7, 8]], [[2], [2], [0, 1]]),  # each row the other way round
+    ],
+)
+def test_what_belongs_to_a_text_as_well_is_no_negative(texts: list[list[int]], others: list[list[int]]) -> None:
+    vectors = torch.from_numpy(units(9, 0).reshape(3, 3, 8)).double()
+    same = {(row, column): texts[row][column] for row in range(3) for column in (1, 2)}
+    found = nearness.ranking_loss(vectors, torch.tensor(texts))
+    for row in range(3):
+        of_negatives = [place for place in same if place[1] == 2 and same[place] not in texts[row][:2]]
+        kept = [(other, 1) for other in (row, *others[row])] + of_negatives
+        cosines = torch.stack([vectors[row, 0] @ vectors[place] for place in kept])
+        assert found[row].item() == pytest.approx(-(20 * cosines).log_softmax(dim=0)[0].item(), rel=1e-9)
 
 
 def test_texts_without_words_have_no_weights() -> None:

@@ -86,6 +86,15 @@ def test_the_loss_of_a_step_is_a_softmax_over_all_positives_and_negatives(
     assert loss.item() == pytest.approx(-np.log(np.diag(powers) / powers.sum(axis=1)).sum(), abs=1e-4)
 
 
+def test_the_same_positive_of_another_row_is_no_negative(model: PreTrainedModel, collation: Collation) -> None:
+    columns = {name: TRIPLETS[name].to_pylist()[:2] for name in ("anchor", "positive")}
+    alone = predicted(raw(**columns), model, collation)[1]["loss"]
+    again = {"anchor": [*columns["anchor"], "fine words"], "positive": [*columns["positive"], columns["positive"][0]]}
+    found = predicted(raw(**again), model, collation)[1]["loss"]
+    assert found[0] == pytest.approx(alone[0], abs=1e-6)
+    assert found[1] > alone[1] + 1e-3, "to others it is one"
+
+
 def test_the_loss_of_scored_pairs_is_the_squared_error_of_the_cosine(
     model: PreTrainedModel, encoder: PreTrainedTokenizerFast, collation: Collation
 ) -> None:
