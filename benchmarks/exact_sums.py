@@ -45,7 +45,7 @@ def measure(params: Params, count: int, rounds: int) -> None:
             learner = Learner(model, adamw(model, params.train), scaler)
             tokens = params.hardware.forward_tokens
             last = (rounds + 1) * count
-            collation = Collation(model.config, tokenizer, params.train.seed)
+            collation = Collation(model.config, tokenizer)
             trained[kind] = steps(learner, parallel, task, store, plan, params.train, collation, tokens, 0, last)
         for round_ in range(rounds + 1):
             for kind in KINDS:

@@ -49,7 +49,7 @@ def train(
     model = _placed(params, task, tokenizer, world)
     parallel = arrange(model, world, params.hardware, stopping)
     scaler = torch.amp.GradScaler(world.device.type, enabled=params.train.precision == "fp16")
-    collation = Collation(model.config, tokenizer, params.train.seed)
+    collation = Collation(model.config, tokenizer)
     learner = Learner(model, adamw(model, params.train), scaler)
     state = State()
     if found := world.tell(checkpoints.latest() if world.rank == 0 else None):

@@ -75,4 +75,4 @@ def model(task: Task, params: Params, tokenizer: PreTrainedTokenizerBase) -> Pre
 
 @pytest.fixture
 def collation(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Collation:
-    return Collation(model.config, tokenizer, seed=1, epoch=2)
+    return Collation(model.config, tokenizer, epoch=2)

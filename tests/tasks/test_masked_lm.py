@@ -26,7 +26,7 @@ def store(encoder: PreTrainedTokenizerFast) -> Store:
     return Store(TASK.encode(rows, encoder, TASK.settled(Tokenizer(max_seq_length=32, doc_stride=0)), False))
 
 
-def collation(encoder: PreTrainedTokenizerFast, **settings: int | Train) -> Collation:
+def collation(encoder: PreTrainedTokenizerFast, **settings: int | bool | Train) -> Collation:
     return Collation(BertConfig(pad_token_id=encoder.pad_token_id), encoder, **settings)  # type: ignore[arg-type]
 
 
@@ -60,12 +60,21 @@ def test_each_epoch_hides_other_tokens_and_an_evaluation_the_same(
 ) -> None:
     some = store.examples(np.arange(50))
     first, again, second, seeded = (
-        TASK.collate(some, collation(encoder, seed=seed, epoch=epoch)).labels.tolist()
+        TASK.collate(some, collation(encoder, train=Train(seed=seed), training=True, epoch=epoch)).labels.tolist()
         for seed, epoch in ((0, 0), (0, 0), (0, 1), (1, 0))
     )
     assert first == again
     assert first != second
     assert first != seeded
+
+
+def test_whatever_the_seed_of_the_training_it_is_judged_on_the_same_masks(
+    store: Store, encoder: PreTrainedTokenizerFast
+) -> None:
+    some = store.examples(np.arange(50))
+    one, other = (TASK.collate(some, collation(encoder, train=Train(seed=seed))) for seed in (1, 2))
+    assert one.labels.tolist() == other.labels.tolist()
+    assert one.inputs["input_ids"].tolist() == other.inputs["input_ids"].tolist()
 
 
 def test_a_text_with_nothing_to_find_is_judged_and_not_trained_on(

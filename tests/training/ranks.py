@@ -130,7 +130,7 @@ def gradients(params: Params, kinds: list[str], parts: list[int]) -> dict[str, t
             tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
             model = place(arranged, task, tokenizer, world).train()
             parallel = arrange(model, world, arranged.hardware, lambda: False)
-            collation = Collation(model.config, tokenizer, params.train.seed)
+            collation = Collation(model.config, tokenizer)
             said = ask(model, task, params, collation, world) if task.needs_reference else {}
             store = open_store("train", said)
             budgets = range(2000, 15, -1)

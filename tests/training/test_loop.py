@@ -28,9 +28,9 @@ def learner_of(params: Params) -> Learner:
     return Learner(model, adamw(model, params.train), torch.amp.GradScaler("cpu", enabled=False))
 
 
-def collation_of(params: Params, learner: Learner) -> Collation:
+def collation_of(learner: Learner) -> Collation:
     tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
-    return Collation(learner.model.config, tokenizer, params.train.seed)
+    return Collation(learner.model.config, tokenizer)
 
 
 def run(params: Params, learner: Learner, done: int, total: int, stop: int | None = None) -> list:
@@ -39,7 +39,7 @@ def run(params: Params, learner: Learner, done: int, total: int, stop: int | Non
     world = World.start(params.hardware, params.train.precision)
     parallel = arrange(learner.model, world, params.hardware, lambda: False)
     taken = []
-    tokens, collation = params.hardware.forward_tokens, collation_of(params, learner)
+    tokens, collation = params.hardware.forward_tokens, collation_of(learner)
     for step in steps(learner, parallel, task, store, plan, params.train, collation, tokens, done, total):
         taken.append(step)
         if step.number == stop:
@@ -80,7 +80,7 @@ def test_gradient_is_that_of_the_hugging_face_loss_over_the_whole_batch(tokenize
     indices = BatchPlan(len(store), 16, params.train.seed).indices(0)
     total = torch.zeros(())
     for index in indices:
-        batch = TextClassification(("bad", "good")).collate(store.examples([index]), collation_of(params, theirs))
+        batch = TextClassification(("bad", "good")).collate(store.examples([index]), collation_of(theirs))
         total = total + theirs.model(**batch.inputs, labels=batch.labels).loss
     (total / len(indices)).backward()
     gradient = torch.cat([parameter.grad.flatten() for parameter in theirs.model.parameters()])

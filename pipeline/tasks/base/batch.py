@@ -20,17 +20,24 @@ class Collation:
 
     Attributes:
         config: the model's; its padding id is the one that the model knows.
-        seed: together with `epoch` and an example's index, what random choices hang on.
         train: how it is trained; the defaults where examples are not trained on, so that scores stay comparable.
         training: whether they are trained on.
+        epoch: of the training, counted from 0.
     """
 
     config: "PreTrainedConfig"
     tokenizer: "PreTrainedTokenizerBase"
-    seed: int = 0
     epoch: int = 0
     train: Train = field(default_factory=Train)
     training: bool = False
+
+    @property
+    def seed(self) -> int:
+        """Together with `epoch` and an example's index, what random choices hang on.
+
+        Examples that are judged have one of their own, so that trainings with other seeds are judged on the same.
+        """
+        return self.train.seed if self.training else 0
 
     @property
     def pad_token_id(self) -> int:
