@@ -50,7 +50,7 @@ def test_two_epochs_are_those_of_the_trainer(tokenized: Path, tiny_params: Param
     assert ours.model.config.hidden_dropout_prob > 0
 
     def collate(indices: Sequence[int]) -> dict[str, torch.Tensor]:
-        batch = task.collate(store.examples(list(indices)), collation_of(params, theirs))
+        batch = task.collate(store.examples(list(indices)), collation_of(theirs))
         return {**batch.inputs, "labels": batch.labels}
 
     arguments = TrainingArguments(

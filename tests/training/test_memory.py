@@ -90,7 +90,7 @@ def test_a_rehearsal_changes_nothing(tokenized: Path, tiny_params: Params) -> No
     task, store = TextClassification.load(project.PREPARED), Store(project.TOKENIZED / "train.arrow")
     world = World.start(tiny_params.hardware, "fp32")
     parallel = arrange(learner.model, world, tiny_params.hardware, lambda: False)
-    collation = collation_of(tiny_params, learner)
+    collation = collation_of(learner)
     rehearse(learner, parallel, task, store, tiny_params, collation, np.arange(8))
     weights = zip(learner.model.parameters(), untouched.model.parameters(), strict=True)
     assert all(torch.equal(one, other) and one.grad is None for one, other in weights)
