@@ -62,8 +62,8 @@ def utf8_bytes(texts: Sequence[str]) -> np.ndarray:
 
 
 def perplexity(loss: float) -> float:
-    """Of a mean loss in nats a token; infinite where a float cannot hold it."""
-    return math.exp(loss) if loss < 709 else math.inf
+    """Of a mean loss in nats a token; infinite where a float cannot hold it, no number where the loss is none."""
+    return math.inf if loss >= 709 else math.exp(loss)
 
 
 def bits_per_byte(nats: float, size: int) -> float:
@@ -72,20 +72,26 @@ def bits_per_byte(nats: float, size: int) -> float:
 
 
 def surprise(predictions: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The mean loss of each row's targets in nats, (rows,); 0 for a row without any."""
-    found: np.ndarray = predictions["loss"] / np.maximum(predictions["targets"], 1)
+    """The mean loss of each row's targets in nats, (rows,); no number for a row without any."""
+    targets = predictions["targets"]
+    found: np.ndarray = np.where(targets > 0, predictions["loss"] / np.maximum(targets, 1), np.nan)
     return found
+
+
+def mean(values: np.ndarray, targets: np.ndarray) -> float:
+    """Of sums by row over all targets; no number without any."""
+    count = int(targets.sum())
+    return float(values.sum(dtype=np.float64)) / count if count else math.nan
 
 
 def scores(predictions: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Perplexity, bits per byte and mean loss of rows with `loss` (nats), `targets` and `bytes`."""
-    nats, targets = float(predictions["loss"].sum(dtype=np.float64)), int(predictions["targets"].sum())
-    mean = nats / max(targets, 1)
-    return {
-        "perplexity": perplexity(mean),
-        "bits_per_byte": bits_per_byte(nats, int(predictions["bytes"].sum())),
-        "loss": mean,
-    }
+    nats, targets = predictions["loss"], predictions["targets"]
+    loss = mean(nats, targets)
+    # Of what holds no target, no byte was predicted either.
+    size = int(predictions["bytes"][targets > 0].sum())
+    bits = bits_per_byte(float(nats.sum(dtype=np.float64)), size) if targets.any() else math.nan
+    return {"perplexity": perplexity(loss), "bits_per_byte": bits, "loss": loss}
 
 
 def most_surprising(rows: pa.Table, texts: Sequence[str], predictions: Mapping[str, np.ndarray], most: int) -> Table:
@@ -96,8 +102,8 @@ def most_surprising(rows: pa.Table, texts: Sequence[str], predictions: Mapping[s
         texts: one a row.
         most: how many to list.
     """
-    mean = surprise(predictions)
-    worst = np.argsort(-mean, kind="stable")[:most].tolist()
+    found = surprise(predictions)
+    worst = [row for row in np.argsort(-found, kind="stable").tolist() if predictions["targets"][row]][:most]
     return Table(
         name="surprising",
         title="What surprised the model most",
@@ -106,7 +112,7 @@ def most_surprising(rows: pa.Table, texts: Sequence[str], predictions: Mapping[s
         rows=[
             (
                 str(rows["id"][row].as_py()),
-                perplexity(float(mean[row])),
+                perplexity(float(found[row])),
                 int(predictions["targets"][row]),
                 shorten(texts[row], _MOST_CHARACTERS),
             )

@@ -82,9 +82,7 @@ class MaskedLM(Task):
         return language.by_row(found, store.rows, len(rows))
 
     def scores(self, predictions: Predictions) -> dict[str, float]:
-        targets = max(int(predictions["targets"].sum()), 1)
-        loss = float(predictions["loss"].sum(dtype=np.float64)) / targets
-        right = float(predictions["right"].sum()) / targets
+        loss, right = (language.mean(predictions[name], predictions["targets"]) for name in ("loss", "right"))
         return {"perplexity": language.perplexity(loss), "token_accuracy": right, "loss": loss}
 
     def baselines(self, train: pa.Table, evaluation: pa.Table) -> dict[str, Predictions]:

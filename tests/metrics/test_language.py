@@ -50,7 +50,15 @@ def test_scores_of_a_uniform_model_are_known() -> None:
     scores = language.scores(predictions)
     assert scores == pytest.approx({"perplexity": 16, "bits_per_byte": 6 * 4 / 8, "loss": math.log(16)})
     nothing = {name: values[2:] for name, values in predictions.items()}
-    assert language.scores(nothing) == {"perplexity": 1, "bits_per_byte": 0, "loss": 0}
+    assert language.scores(nothing) == pytest.approx(dict.fromkeys(scores, math.nan), nan_ok=True)
+
+
+def test_a_row_without_targets_has_no_score_and_is_none_of_the_others() -> None:
+    some = {"loss": np.array([4.0, 0.0]), "targets": np.array([2, 0]), "bytes": np.array([8, 100])}
+    assert language.surprise(some) == pytest.approx([2.0, math.nan], nan_ok=True)
+    assert language.scores(some) == language.scores({name: values[:1] for name, values in some.items()})
+    rows = pa.table({"id": ["a", "b"]})
+    assert [row[0] for row in language.most_surprising(rows, ["one", "two"], some, 5).rows] == ["a"]
 
 
 def test_perplexity_has_no_end() -> None:
