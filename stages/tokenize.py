@@ -29,6 +29,7 @@ _ROWS_AT_ONCE = 10_000
 def tokenize(params: Params) -> None:
     """Write data/tokenized: the tokenizer, one Arrow file a split, and truncation.json."""
     task = find(params.task).load(project.PREPARED)
+    params = params.model_copy(update={"tokenizer": task.settled(params.tokenizer)})
     texts = (text for rows in _tables("train") for text in task.vocabulary(rows))
     tokenizer = make_tokenizer(params, texts, chat=task.takes_turns)
     tokenizer.save_pretrained(project.TOKENIZED / "tokenizer")
@@ -48,7 +49,7 @@ def _examples(task: Task, tokenizer: "PreTrainedTokenizerBase", params: Params, 
     packed = task.is_packed and split == "train" and load_config(params.model).model_type in SEPARATING
     first = 0
     for rows in _tables(split):
-        examples = task.encode(rows, tokenizer, task.settled(params.tokenizer), split == "train")
+        examples = task.encode(rows, tokenizer, params.tokenizer, split == "train")
         if first and "row" in examples.column_names:
             places = pc.add(examples["row"], pa.scalar(first, pa.int32()))
             examples = examples.set_column(examples.column_names.index("row"), "row", places)

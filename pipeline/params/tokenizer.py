@@ -21,7 +21,10 @@ class Tokenizer(Section):
         description="of a tokenizer that is trained here: bpe (on bytes: no unknown tokens), wordpiece or unigram",
     )
     vocab_size: int = Field(16000, ge=300, le=500_000, description="tokens of a tokenizer that is trained here")
-    do_lower_case: bool = Field(True, description="fold case in a tokenizer that is trained here")
+    do_lower_case: bool | None = Field(
+        None,
+        description="fold case in a tokenizer that is trained here; null: where a task judges texts as a whole",
+    )
     max_seq_length: int = Field(64, ge=4, le=1_000_000, description="the most tokens of an example")
     max_target_length: int = Field(
         64, ge=2, le=1_000_000, description="the most tokens of a text that it learns to write (seq2seq)"

@@ -38,6 +38,7 @@ class MultipleChoice(Task):
     layouts: ClassVar[tuple[Layout, ...]] = (Layout((_CONTEXT, _START, "ending0", "ending1"), "label"),)
     score_names: ClassVar[tuple[str, ...]] = ("accuracy",)
     pipeline_tag: ClassVar[str | None] = "multiple-choice"
+    folds_case: ClassVar[bool] = True
     share_of_rows: ClassVar[str | None] = "accuracy"
     inputs: tuple[str, ...] = (_CONTEXT, _START, "ending0", "ending1")
 

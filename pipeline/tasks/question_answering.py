@@ -55,6 +55,7 @@ class QuestionAnswering(Task):
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("question", "context"), "answers"),)
     score_names: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
     pipeline_tag: ClassVar[str | None] = "question-answering"
+    folds_case: ClassVar[bool] = True
     share_of_rows: ClassVar[str | None] = "exact_match"
     over_length: ClassVar[tuple[str, ...]] = ("window", "truncate", "drop", "raise")
     inputs: tuple[str, ...] = ("question", "context")

@@ -54,6 +54,7 @@ class SentenceEmbedding(Task):
     smooths_labels: ClassVar[bool] = False
     # What can be scored hangs on the columns, so these are fields here. By default, all that there is.
     pipeline_tag: ClassVar[str | None] = "sentence-similarity"
+    folds_case: ClassVar[bool] = True
     score_names: tuple[str, ...] = (*_OF_RANKS, *_OF_NUMBERS)  # type: ignore[misc]
     share_of_rows: str | None = _OF_RANKS[0]  # type: ignore[misc]
     others: tuple[str, ...] = (_POSITIVE,)

@@ -45,6 +45,7 @@ class TextClassification(Task):
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("text",), "label"), Layout(("sentence1", "sentence2"), "label"))
     score_names: ClassVar[tuple[str, ...]] = ("accuracy", "f1_macro", "f1_micro", "mcc", "auroc", "calibration_error")
     pipeline_tag: ClassVar[str | None] = "text-classification"
+    folds_case: ClassVar[bool] = True
     share_of_rows: ClassVar[str | None] = "accuracy"
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
     _fewest_labels: ClassVar[int] = 2

@@ -35,6 +35,7 @@ class TextRegression(Task):
         Layout(("sentence1", "sentence2"), "score"),
     )
     score_names: ClassVar[tuple[str, ...]] = ("pearson", "spearman", "mse", "mae")
+    folds_case: ClassVar[bool] = True
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
     smooths_labels: ClassVar[bool] = False
 

@@ -12,11 +12,35 @@ from pipeline.data.store import Store
 from pipeline.model.config import load_config
 from pipeline.model.fit import adapt
 from pipeline.params import Evaluate, Model, Params, Tokenizer
-from pipeline.tasks.base import Collation
+from pipeline.tasks.base import Collation, Task
 from pipeline.tasks.causal_lm import CausalLM
+from pipeline.tasks.text_classification import TextClassification
 from stages.tokenize import tokenize
 
 BUDGET = 256
+
+
+@pytest.mark.parametrize(
+    ("task", "asked", "folded"),
+    [
+        (CausalLM(), None, False),
+        (CausalLM(), True, True),
+        (TextClassification(("a", "b")), None, True),
+        (TextClassification(("a", "b")), False, False),
+    ],
+)
+def test_case_is_folded_where_the_task_or_the_params_say_so(
+    folder: Path, task: Task, asked: bool | None, folded: bool
+) -> None:
+    project.PREPARED.mkdir(parents=True)
+    task.save(project.PREPARED)
+    name = "causal-lm" if isinstance(task, CausalLM) else "text-classification"
+    for split in project.SPLITS:
+        rows = pa.table({"id": ["x.csv:2"], "text": ["Some Words"], "label": pa.array([0], pa.int32())})
+        pq.write_table(rows, project.PREPARED / f"{split}.parquet")
+    tokenize(Params(task=name, tokenizer=Tokenizer(vocab_size=300, do_lower_case=asked)))
+    encoder = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
+    assert (encoder.tokenize("Some") == encoder.tokenize("some")) == folded
 
 
 @pytest.mark.parametrize(("kind", "width", "packed"), [("gpt2", "n_embd", True), ("bloom", "hidden_size", False)])

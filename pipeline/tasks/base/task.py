@@ -42,6 +42,8 @@ class Task(ABC):
         pipeline_tag: what the Hugging Face hub calls the task; None where it has no such task.
         share_of_rows: the score that is the share of the rows that `right` names; None if there is none.
         over_length: what may become of examples longer than `tokenizer.max_seq_length`; the first is the task's own.
+        folds_case: whether a tokenizer that is trained here folds case, where the params do not say: not of a task that
+            writes, tags or predicts words as they are written.
         generates: the rows of an evaluation to which the model writes texts: none, a few for the report, or all, since
             scores are made from the texts. Whoever asks a model that writes gets its text.
         generated_scores: those scores, which nobody knows while training.
@@ -62,6 +64,7 @@ class Task(ABC):
     pipeline_tag: ClassVar[str | None] = None
     share_of_rows: ClassVar[str | None] = None
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise")
+    folds_case: ClassVar[bool] = False
     generates: ClassVar[Literal["none", "few", "all"]] = "none"
     generated_scores: ClassVar[tuple[str, ...]] = ()
     is_packed: ClassVar[bool] = False
@@ -183,10 +186,13 @@ class Task(ABC):
 
     @classmethod
     def settled(cls, settings: Tokenizer) -> Tokenizer:
-        """The settings, with the task's own `over_length` where they have none; windows share at most their half."""
-        own = settings.over_length or cls.over_length[0]
-        shared = min(settings.doc_stride, settings.max_seq_length // 2)
-        return settings.model_copy(update={"over_length": own, "doc_stride": shared})
+        """The settings, with the task's own where they have none; windows share at most their half."""
+        found = {
+            "do_lower_case": cls.folds_case if settings.do_lower_case is None else settings.do_lower_case,
+            "over_length": settings.over_length or cls.over_length[0],
+            "doc_stride": min(settings.doc_stride, settings.max_seq_length // 2),
+        }
+        return settings.model_copy(update=found)
 
     @classmethod
     def most_tokens(cls, settings: Tokenizer) -> int:
