@@ -13,7 +13,7 @@ sign that makes more better.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Self
@@ -30,6 +30,7 @@ from pipeline.scores import less_is_better
 SEED = 0
 POWER = 0.8
 _NORMAL = NormalDist()
+_PER_TARGET = ("loss", "perplexity", "token_accuracy")
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,17 @@ def differences(ours: Examples, theirs: Examples, settings: Evaluate) -> dict[st
     """The paired difference of every score of two models that answered the same rows, in the same order."""
     pair = Pair.of(ours, theirs, settings.n_resamples)
     return {score: pair.difference(score, settings.confidence_level) for score in pair.scores}
+
+
+def per_other_targets(ours: Examples, theirs: Examples, scores: Iterable[str]) -> list[str]:
+    """Those of these scores that cannot be compared: means over targets, of which the same rows have other numbers.
+
+    Tokens are such targets: another tokenizer, or another length at which texts are cut, makes more or fewer of them.
+    """
+    counts = [examples.predictions.get("targets") for examples in (ours, theirs)]
+    if counts[0] is None or counts[1] is None or np.array_equal(counts[0], counts[1]):
+        return []
+    return [score for score in scores if score in _PER_TARGET]
 
 
 def mcnemar(won: int, lost: int) -> float:

@@ -20,8 +20,6 @@ from pipeline.scores import gain
 from pipeline.tasks import find
 from pipeline.tracking import looks
 
-_PER_TARGET = ("loss", "perplexity", "token_accuracy")
-
 Comparison = dict[str, Any]
 """What `--json` writes: docs/comparing.md names every key."""
 
@@ -120,15 +118,10 @@ def verdict(score: str, found: Difference, settings: Evaluate, p_value: float | 
 
 
 def _other_targets(ours: Examples, theirs: Examples, scores: Iterable[str]) -> dict[str, Any] | None:
-    """The scores that are means over targets of which the same rows have other numbers here and there; None if none.
-
-    Tokens are such targets: another tokenizer, or another length at which texts are cut, makes more or fewer of them.
-    """
-    counts = [examples.predictions.get("targets") for examples in (theirs, ours)]
-    told = [score for score in scores if score in _PER_TARGET]
-    if counts[0] is None or counts[1] is None or not told or np.array_equal(counts[0], counts[1]):
-        return None
-    return {"scores": told, "targets": [int(count.sum()) for count in counts if count is not None]}
+    """The scores that are means over other targets here and there, and how many these are; None if none is."""
+    told = paired.per_other_targets(ours, theirs, scores)
+    counts = [int(examples.predictions["targets"].sum()) for examples in (theirs, ours) if told]
+    return {"scores": told, "targets": counts} if told else None
 
 
 def _slices(reference: Side, only: str | None) -> Mapping[str, np.ndarray]:

@@ -27,7 +27,7 @@ import numpy as np
 
 from pipeline.errors import UserError, did_you_mean
 from pipeline.evaluation.examples import Examples
-from pipeline.evaluation.paired import Pair, mcnemar
+from pipeline.evaluation.paired import Pair, mcnemar, per_other_targets
 from pipeline.evaluation.statistics import Resampled, intervals
 from pipeline.params import Promotion
 from pipeline.scores import ends_at_one, gain, is_share, less_is_better
@@ -80,14 +80,17 @@ def judge(
 
     Args:
         champion: its answers to the same rows in the same order; None if there is no champion.
-        earlier: likewise those of earlier champions.
+        earlier: likewise those of earlier champions; those that count by other targets are left out.
 
     Raises:
-        UserError: the settings name a score or a slice that there is not.
+        UserError: the settings name a score or a slice that there is not, or one that the two count by other targets.
     """
     _check_names(candidate, settings)
+    if champion is not None:
+        _check_targets(candidate, champion, settings)
     champion = None if champion is None else _scored_as(candidate, champion)
-    earlier = [_scored_as(candidate, found) for found in earlier]
+    score = [primary(candidate, settings)]
+    earlier = [_scored_as(candidate, one) for one in earlier if not per_other_targets(candidate, one, score)]
     n_resamples = _enough(n_resamples, 1 - settings.confidence_level)
     checks = list(_floors(candidate, settings, n_resamples))
     if champion is not None:
@@ -249,6 +252,21 @@ def _not_better(gain: float, low: float) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
+
+
+def _check_targets(candidate: Examples, champion: Examples, settings: Promotion) -> None:
+    asked = {
+        primary(candidate, settings): "promotion.metric",
+        **{name.partition(_ON)[0]: "promotion.guarded" for name in settings.guarded},
+    }
+    for score in per_other_targets(candidate, champion, asked):
+        ours, theirs = (int(examples.predictions["targets"].sum()) for examples in (candidate, champion))
+        others = [name for name in candidate.task.score_names if not per_other_targets(candidate, champion, [name])]
+        raise UserError(
+            f"{asked[score]}: {score} cannot be compared: it is a mean over {ours:,} targets of the candidate and "
+            f"{theirs:,} of the champion in the same rows, as with another tokenizer.\n"
+            + (f"Judge by {', '.join(others)}." if others else "Train with the champion's tokenizer.")
+        )
 
 
 def _check_names(candidate: Examples, settings: Promotion) -> None:

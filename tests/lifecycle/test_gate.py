@@ -323,12 +323,12 @@ def measured(error: float, rows: int = 400) -> Examples:
     return Examples(TextRegression(), names, names, found, {})
 
 
-def read(surprise: float, rows: int = 400) -> Examples:
-    """Texts of 20 tokens and 100 bytes, each token of which surprises by so many nats, more or less."""
+def read(surprise: float, rows: int = 400, tokens: int = 20) -> Examples:
+    """Texts of so many tokens and 100 bytes, each token of which surprises by so many nats, more or less."""
     draw = np.random.default_rng(6)
-    loss = 20 * (surprise + 0.05 * draw.normal(0, 1, rows))
+    loss = tokens * (surprise + 0.05 * draw.normal(0, 1, rows))
     names = np.array([str(row) for row in range(rows)], dtype=object)
-    found = {"loss": loss, "targets": np.full(rows, 20), "bytes": np.full(rows, 100)}
+    found = {"loss": loss, "targets": np.full(rows, tokens), "bytes": np.full(rows, 100)}
     return Examples(CausalLM(), names, names, found, {})
 
 
@@ -354,6 +354,28 @@ def test_a_perplexity_must_fall_and_may_have_a_floor_and_a_margin_above_one() ->
     assert decided(worse, better, margin=4, **near).passed
     assert not decided(worse, better, margin=1, **near).passed
     assert only(decided(worse, better, margin=4, **near)).rule.startswith("perplexity is at most 4 above")
+
+
+def test_perplexities_of_other_tokenizers_are_refused_and_bits_per_byte_are_compared() -> None:
+    # Half as many tokens, each of which surprises more: a higher perplexity, and fewer bits a byte.
+    ours, theirs = read(5.0, tokens=10), read(3.0)
+    said = (
+        r"^promotion\.metric: perplexity cannot be compared: it is a mean over 4,000 targets of the candidate and 8,000 "
+        r"of the champion in the same rows, as with another tokenizer\.\nJudge by bits_per_byte\.$"
+    )
+    with pytest.raises(UserError, match=said):
+        decided(ours, theirs)
+    with pytest.raises(UserError, match=r"^promotion\.guarded: loss cannot be compared"):
+        decided(ours, theirs, metric="bits_per_byte", guarded={"loss": 1})
+    assert decided(ours, theirs, metric="bits_per_byte", guarded={"bits_per_byte": 0.1}).passed
+    assert decided(ours, None, floors={"perplexity": 200}).passed, "a floor compares nothing"
+
+
+def test_earlier_champions_with_other_tokenizers_are_none_to_compare_with() -> None:
+    settings = Promotion(required="non-inferior", margin=1, metric="perplexity")
+    ours, theirs, other = read(3.0), read(3.01), read(1.0, tokens=40)
+    assert judge(ours, theirs, [other], settings, 200).passed
+    assert not judge(ours, theirs, [read(1.0)], settings, 200).passed
 
 
 def test_rows_that_nobody_saw_count_as_much_as_a_row_does() -> None:
