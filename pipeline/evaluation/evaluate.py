@@ -197,6 +197,7 @@ def _texts_wanted(task: Task, settings: Evaluate) -> dict[str, int | None]:
     """By split, to how many rows the model writes texts; None: to all."""
     wanted: dict[str, dict[str, int | None]] = {
         "none": {},
+        "asked": {},
         "few": {"test": settings.n_mistakes},
         "all": dict.fromkeys(_JUDGED),
     }

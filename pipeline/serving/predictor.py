@@ -91,7 +91,8 @@ class Predictor:
         asked = rows.select(self.card.columns).add_column(0, "id", ids)
         if self.task.generates != "none":
             return self.task.answers({}, self._written(asked, "answer"))
-        return self.task.answers(self._predicted(self.task.unanswered(asked), "answer", _Asked), asked)
+        found = self._predicted(self.task.unanswered(asked), "answer", _Asked)
+        return self.task.answers(self.task.spelled(found, self._tokenizer), asked)
 
     def judged(self, rows: pa.Table, labels: Sequence[str]) -> tuple[Task, Predictions]:
         """What the model says to prepared rows, which may have labels that it never heard of.

@@ -51,7 +51,7 @@ class DPO(Task):
     takes_turns: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = True
     smooths_labels: ClassVar[bool] = False
-    generates: ClassVar[Literal["none", "few", "all"]] = "few"
+    generates: ClassVar[Literal["none", "asked", "few", "all"]] = "few"
     inputs: tuple[str, ...] = ("prompt",)
 
     @classmethod

@@ -16,6 +16,7 @@ from pipeline.metrics import language
 from pipeline.metrics.neighbours import between
 from pipeline.params import Tokenizer, Train
 from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, padded, padded_inputs
+from pipeline.tasks.base.predictions import listed
 from pipeline.views import View
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 # "BERT", NAACL 2019).
 _MASKED, _RANDOM = 0.8, 0.1
 _EXAMPLES_AT_ONCE = 500
+_MASK = "[MASK]"  # what somebody who asks may write, whatever the tokenizer calls it
+_FILLINGS = 5
+_ASKED = "asked"
 
 
 @final
@@ -45,9 +49,15 @@ class MaskedLM(Task):
     ) -> pa.Table:
         if tokenizer.mask_token_id is None:
             raise UserError("The tokenizer has no mask token. Choose one that has (tokenizer.tokenizer_name).")
-        examples = encode([rows["text"].to_pylist()], rows["id"].to_pylist(), tokenizer, settings, training)
+        ids, texts = rows["id"].to_pylist(), rows["text"].to_pylist()
+        if _ASKED in rows.column_names:
+            texts = [text.replace(_MASK, tokenizer.mask_token) for text in texts]
+            # Neighbouring windows share nothing, so that each mask is filled once.
+            examples = encode([texts], ids, tokenizer, settings.model_copy(update={"doc_stride": 0}), False)
+            return examples.append_column(_ASKED, pa.array(np.ones(len(examples), np.int32)))
+        examples = encode([texts], ids, tokenizer, settings, training)
         special = tokenizer.all_special_ids
-        plain = [int((~np.isin(ids.values.to_numpy(), special)).sum()) for ids in examples["input_ids"]]
+        plain = [int((~np.isin(tokens.values.to_numpy(), special)).sum()) for tokens in examples["input_ids"]]
         examples = examples.append_column("plain", pa.array(plain, pa.int32()))
         # A text without any token to find teaches nothing.
         return (
@@ -57,6 +67,9 @@ class MaskedLM(Task):
         )
 
     def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
+        if _ASKED in examples:
+            inputs = padded_inputs(examples, collation)
+            return Batch(inputs, {"holes": inputs["input_ids"] == collation.tokenizer.mask_token_id})
         read, labels = [], []
         for ids, place in zip(examples["input_ids"], examples["index"].tolist(), strict=True):
             draw = np.random.Generator(np.random.PCG64([collation.seed, collation.epoch, place]))
@@ -76,9 +89,24 @@ class MaskedLM(Task):
         return language.summed(outputs.logits, batch.labels, settings.label_smoothing_factor)
 
     def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
+        if "holes" in batch.targets:
+            best = [
+                logits[holes].float().softmax(dim=-1).topk(_FILLINGS)
+                for logits, holes in zip(outputs.logits, batch.targets["holes"], strict=True)
+            ]
+            return {
+                "tokens": [found.indices.tolist() for found in best],
+                "scores": [found.values.tolist() for found in best],
+            }
         return language.by_example(outputs.logits, batch.labels)
 
     def merge(self, found: Predictions, store: "Store", rows: pa.Table) -> Predictions:
+        if "tokens" in found:
+            of_row: dict[str, list[list[Any]]] = {name: [[] for _ in range(len(rows))] for name in found}
+            for name, values in found.items():
+                for row, holes in zip(store.rows.tolist(), values, strict=True):
+                    of_row[name][row] += holes
+            return {name: listed(values) for name, values in of_row.items()}
         return language.by_row(found, store.rows, len(rows))
 
     def scores(self, predictions: Predictions) -> dict[str, float]:
@@ -103,8 +131,32 @@ class MaskedLM(Task):
     def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
         return [language.most_surprising(rows, rows["text"].to_pylist(), predictions, most)]
 
+    def example(self) -> dict[str, Any]:
+        return {"text": f"A short {_MASK} that somebody might ask about."}
+
+    @classmethod
+    def unanswered(cls, rows: pa.Table) -> pa.Table:
+        return rows.append_column(_ASKED, pa.array(np.ones(len(rows), np.int32)))
+
+    def spelled(self, predictions: Predictions, tokenizer: "PreTrainedTokenizerBase") -> Predictions:
+        words = [
+            [[str(tokenizer.decode([token])).strip() for token in hole] for hole in row]
+            for row in predictions["tokens"]
+        ]
+        return {**predictions, "words": listed(words)}
+
     def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
-        return [{"perplexity": language.perplexity(mean)} for mean in language.surprise(predictions).tolist()]
+        """The best token for each mask of a text, and with their probabilities the best ones; without a mask, none."""
+        return [
+            {
+                "tokens": [hole[0] for hole in words],
+                "fillings": [
+                    [{"token": word, "score": score} for word, score in zip(*hole, strict=True)]
+                    for hole in zip(words, scores, strict=True)
+                ],
+            }
+            for words, scores in zip(predictions["words"], predictions["scores"], strict=True)
+        ]
 
 
 def _chosen(plain: np.ndarray | int, settings: Train) -> np.ndarray:

@@ -50,7 +50,7 @@ class Seq2Seq(Task):
         Layout((_PAIR,)),
     )
     score_names: ClassVar[tuple[str, ...]] = (*generated.SCORES, "token_accuracy")
-    generates: ClassVar[Literal["none", "few", "all"]] = "all"
+    generates: ClassVar[Literal["none", "asked", "few", "all"]] = "all"
     generated_scores: ClassVar[tuple[str, ...]] = generated.SCORES
     predicts_tokens: ClassVar[bool] = True
     source_prefix: str = ""

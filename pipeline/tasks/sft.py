@@ -38,7 +38,7 @@ class SFT(LanguageModel):
     )
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
     takes_turns: ClassVar[bool] = True
-    generates: ClassVar[Literal["none", "few", "all"]] = "few"
+    generates: ClassVar[Literal["none", "asked", "few", "all"]] = "few"
     inputs: tuple[str, ...] = ("messages",)
 
     @classmethod

@@ -360,8 +360,8 @@ def test_perplexities_of_other_tokenizers_are_refused_and_bits_per_byte_are_comp
     # Half as many tokens, each of which surprises more: a higher perplexity, and fewer bits a byte.
     ours, theirs = read(5.0, tokens=10), read(3.0)
     said = (
-        r"^promotion\.metric: perplexity cannot be compared: it is a mean over 4,000 targets of the candidate and 8,000 "
-        r"of the champion in the same rows, as with another tokenizer\.\nJudge by bits_per_byte\.$"
+        r"^promotion\.metric: perplexity cannot be compared: it is a mean over 4,000 targets of the candidate and "
+        r"8,000 of the champion in the same rows, as with another tokenizer\.\nJudge by bits_per_byte\.$"
     )
     with pytest.raises(UserError, match=said):
         decided(ours, theirs)

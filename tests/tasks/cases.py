@@ -121,11 +121,16 @@ class Case:
 
 CASES = [
     Case("text-classification", classified),
-    Case("causal-lm", texts, {"model": Model(config=TINY_LLAMA)}, their_loss=shifted_loss),
     Case(
         "causal-lm",
         texts,
-        {"model": Model(config={**TINY_BERT, "is_decoder": True})},
+        {"model": Model(config=TINY_LLAMA), "evaluate": Evaluate(max_new_tokens=8)},
+        their_loss=shifted_loss,
+    ),
+    Case(
+        "causal-lm",
+        texts,
+        {"model": Model(config={**TINY_BERT, "is_decoder": True}), "evaluate": Evaluate(max_new_tokens=8)},
         their_loss=shifted_loss,
         what="of a model that cannot tell pieces apart",
     ),

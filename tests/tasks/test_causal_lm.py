@@ -98,6 +98,13 @@ def test_a_document_is_framed_and_its_first_token_is_no_target(encoder: PreTrain
     assert empty["input_ids"] == [encoder.bos_token_id, encoder.eos_token_id]
 
 
+def test_whoever_asks_gets_what_goes_on_behind_the_text(encoder: PreTrainedTokenizerFast) -> None:
+    rows = pa.table({"id": ["row 0"], "text": ["a b c"]})
+    (prompt,) = TASK.prompts(rows, encoder, Tokenizer())
+    assert prompt == examples(encoder)["input_ids"][0].as_py()[:-1], "the text is not ended"
+    assert TASK.answers({}, rows.append_column("generated", pa.array(["d e"]))) == [{"generated_text": "d e"}]
+
+
 def test_a_tokenizer_without_ends_leaves_the_first_token_unjudged(encoder: PreTrainedTokenizerFast) -> None:
     bare = PreTrainedTokenizerFast(tokenizer_object=encoder.backend_tokenizer, pad_token=encoder.pad_token)
     found = examples(bare)

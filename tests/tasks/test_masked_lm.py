@@ -1,17 +1,21 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from transformers import BertConfig, PreTrainedTokenizerFast
+import torch
+from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast, pipeline
 
 from pipeline.data import tokenizer
 from pipeline.data.store import Store
 from pipeline.errors import UserError
-from pipeline.params import Tokenizer, Train
+from pipeline.evaluation.predict import predict
+from pipeline.params import Hardware, Tokenizer, Train
 from pipeline.tasks.base import Collation
 from pipeline.tasks.masked_lm import MaskedLM
+from pipeline.world import World
 from tests.conftest import texts_and_labels
 
 TASK = MaskedLM()
+SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 TEXTS = [*texts_and_labels(300, 0)[0], "one", "[MASK]"]
 
 
@@ -105,3 +109,31 @@ def test_a_baseline_reads_the_token_on_the_left(store: Store, encoder: PreTraine
     counted[encoder.all_special_ids] = 0
     wanted = batch.labels[batch.labels != -100].numpy()
     assert singles["token_accuracy"] == pytest.approx((wanted == counted.argmax()).mean())
+
+
+def test_whoever_asks_gets_what_a_fill_mask_pipeline_says(encoder: PreTrainedTokenizerFast) -> None:
+    torch.manual_seed(0)
+    model = BertForMaskedLM(BertConfig(**SMALL, vocab_size=len(encoder), pad_token_id=encoder.pad_token_id)).eval()
+    texts = ["good [MASK] fine", "sad [MASK] [MASK] " + "bad " * 12 + "[MASK]", "awful"]
+    asked = TASK.unanswered(pa.table({"id": ["row 0", "row 1", "row 2"], "text": texts}))
+    store = Store(TASK.encode(asked, encoder, TASK.settled(Tokenizer(max_seq_length=12, doc_stride=4)), False))
+    assert len(store) > len(texts), "in windows"
+    world = World.start(Hardware(use_cpu=True), "fp32")
+    found = predict(model, TASK, store, asked, Collation(model.config, encoder), world, 64, "answer")
+    first, second, third = TASK.answers(TASK.spelled(found, encoder), asked)
+    (theirs,) = [pipeline("fill-mask", model=model, tokenizer=encoder, top_k=5)(texts[0])]
+    assert [filling["token"] for filling in first["fillings"][0]] == [one["token_str"].strip() for one in theirs]
+    assert [filling["score"] for filling in first["fillings"][0]] == pytest.approx([one["score"] for one in theirs])
+    assert first["tokens"] == [first["fillings"][0][0]["token"]]
+    assert [len(answer["fillings"]) for answer in (first, second, third)] == [1, 3, 0]
+
+
+def test_a_mask_may_be_asked_for_by_the_name_of_bert(encoder: PreTrainedTokenizerFast) -> None:
+    other = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.train(TEXTS, Tokenizer(vocab_size=320), tokenizer.ENCODER).backend_tokenizer,
+        pad_token="[PAD]",
+        mask_token="<mask>",
+    )
+    asked = TASK.unanswered(pa.table({"id": ["row 0"], "text": ["good [MASK]"]}))
+    found = TASK.encode(asked, other, TASK.settled(Tokenizer()), False)
+    assert found["input_ids"][0].as_py().count(other.mask_token_id) == 1

@@ -44,8 +44,8 @@ class Task(ABC):
         over_length: what may become of examples longer than `tokenizer.max_seq_length`; the first is the task's own.
         folds_case: whether a tokenizer that is trained here folds case, where the params do not say: not of a task that
             writes, tags or predicts words as they are written.
-        generates: the rows of an evaluation to which the model writes texts: none, a few for the report, or all, since
-            scores are made from the texts. Whoever asks a model that writes gets its text.
+        generates: to which rows the model writes texts: none; those of whoever asks it; these, and a few of an
+            evaluation, for the report; or all, since scores are made from the texts.
         generated_scores: those scores, which nobody knows while training.
         is_packed: whether several examples are trained on as one block: see `pipeline.data.packing`.
         takes_turns: whether its tokenizer needs a chat template.
@@ -65,7 +65,7 @@ class Task(ABC):
     share_of_rows: ClassVar[str | None] = None
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise")
     folds_case: ClassVar[bool] = False
-    generates: ClassVar[Literal["none", "few", "all"]] = "none"
+    generates: ClassVar[Literal["none", "asked", "few", "all"]] = "none"
     generated_scores: ClassVar[tuple[str, ...]] = ()
     is_packed: ClassVar[bool] = False
     takes_turns: ClassVar[bool] = False
@@ -382,6 +382,10 @@ class Task(ABC):
     def unanswered(cls, rows: pa.Table) -> pa.Table:
         """Rows of somebody who asks, with something in place of the target, which nobody knows."""
         return rows
+
+    def spelled(self, predictions: Predictions, tokenizer: "PreTrainedTokenizerBase") -> Predictions:
+        """Predictions for somebody who asks, with texts for the tokens in them, if there are any."""
+        return predictions
 
     @abstractmethod
     def answers(self, predictions: Predictions, rows: pa.Table) -> list[Answer]:
