@@ -120,7 +120,8 @@ class Seq2Seq(Task):
         return Batch(inputs, {"labels": padded(examples["labels"], NO_TARGET)})
 
     def head(self) -> tuple[str, dict[str, Any]]:
-        return "AutoModelForSeq2SeqLM", {}
+        # Nothing is written while training; a cache would only take memory.
+        return "AutoModelForSeq2SeqLM", {"use_cache": False}
 
     def loss(self, outputs: Any, batch: Batch, settings: Train) -> torch.Tensor:
         return language.summed(outputs.logits, batch.labels, settings.label_smoothing_factor)

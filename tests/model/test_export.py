@@ -15,11 +15,13 @@ from transformers import (
 from pipeline.model.export import export, load
 from pipeline.params import Model, Params
 from pipeline.params import Tokenizer as Settings
+from pipeline.tasks.base import Task
 from pipeline.tasks.causal_lm import CausalLM
 from pipeline.tasks.seq2seq import Seq2Seq
 from pipeline.tasks.text_classification import TextClassification
 from tests.conftest import TINY_BERT
 from tests.model.tiny import (
+    ARCHITECTURES,
     TASK,
     built,
     from_scratch,
@@ -96,9 +98,9 @@ def test_how_a_pretrained_model_writes_is_exported_with_it(folder: Path) -> None
     assert {name: getattr(exported, name) for name in own} == own
 
 
-def test_an_exported_language_model_keeps_a_cache_when_it_generates(folder: Path) -> None:
-    task = CausalLM()
-    params = from_scratch({**TINY_BERT, "model_type": "llama"})
+@pytest.mark.parametrize(("task", "kind"), [(CausalLM(), "llama"), (Seq2Seq(), "t5")])
+def test_an_exported_language_model_keeps_a_cache_when_it_generates(folder: Path, task: Task, kind: str) -> None:
+    params = from_scratch(ARCHITECTURES[kind])
     model, encoder = built(params, task)
     assert not model.config.use_cache, "training has no use for one"
     export(model, encoder, task, params, Path("models/best"))
