@@ -12,7 +12,8 @@ GENERATED = "generated"
 Predictions = dict[str, np.ndarray]
 """What the model says to the rows of a split, in their order: by column, an array whose first axis is the rows.
 
-Every task has `loss` (summed over the row's targets), and `targets` (how many those are) unless each row has one.
+A model's have `loss` (summed over the row's targets), and `targets` (how many those are) unless each row has one; those
+of a baseline may have none.
 The rest is what its scores are computed from, such as `target` and `prediction`: a few numbers a row, or an object
 array of lists of numbers; never logits and never texts, so that memory stays small, and nothing private is kept.
 """
