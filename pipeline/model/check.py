@@ -12,7 +12,7 @@ from pipeline.data.packing import SEPARATING
 from pipeline.errors import UserError
 from pipeline.model.build import check_recomputing, fresh, model_class
 from pipeline.model.config import load_config, positions
-from pipeline.model.fit import adapt, check_fit, check_head, check_length, check_start
+from pipeline.model.fit import READING_PADDING, adapt, check_fit, check_head, check_length, check_start
 from pipeline.model.four_bits import check_four_bits
 from pipeline.model.origin import named, reason, unwatched
 from pipeline.model.tokenizer import load_tokenizer
@@ -58,6 +58,11 @@ def check(params: Params, task: type[Task]) -> list[str]:
     choose(empty, params.model)
     check_four_bits(params)
     found = _warnings(params)
+    if config.model_type in READING_PADDING:
+        found.append(
+            f"model: a {config.model_type} model takes padding for tokens, so that what it says of a text hangs on "
+            "those beside it, and the gradient of a step on how it is cut. bert and modernbert do not."
+        )
     if task.is_packed and config.model_type not in SEPARATING:
         found.append(
             f"model: transformers cannot keep packed texts apart in a {config.model_type} model, so each is an example "

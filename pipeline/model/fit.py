@@ -11,6 +11,8 @@ from pipeline.model.config import SPECIAL_TOKENS, is_decoder, positions
 _FAMILIAR = ("bert", "roberta", "modernbert", "gpt2", "llama", "t5", "bart")
 # What a head may make of a text without a look at where it ends (transformers' `summary_type`).
 _OF_PADDING = ("last", "mean")
+READING_PADDING = frozenset(("canine", "convbert", "fnet", "nystromformer", "yoso"))
+"""Models that mix padding into the states of a text, whatever its mask says; a test looks at some of them."""
 _OF_TEXTS = ("AutoModelForSequenceClassification", "AutoModelForMultipleChoice")
 
 

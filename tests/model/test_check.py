@@ -183,6 +183,28 @@ def test_a_model_that_cannot_keep_packed_texts_apart_is_a_warning(
     ] * warned
 
 
+@pytest.mark.parametrize(
+    ("kind", "warned"), [("convbert", True), ("fnet", True), ("nystromformer", True), ("bert", False)]
+)
+def test_a_model_that_reads_padding_is_a_warning(folder: Path, kind: str, warned: bool) -> None:
+    small = {"model_type": kind, "hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 64}
+    if kind != "fnet":
+        small |= {"num_attention_heads": 2}
+    params = from_scratch(small)
+    assert [warning.split(",")[0] for warning in check(params, TextClassification)] == [
+        f"model: a {kind} model takes padding for tokens"
+    ] * warned
+    model, encoder = built(params)
+    encoder.padding_side = "right"
+    model.train(False)
+    with torch.inference_mode():
+        alone, padded = (
+            model.base_model(**encoder(texts, padding=padding, max_length=32, return_tensors="pt"))[0][0]
+            for texts, padding in ((TEXTS[:1], False), (TEXTS[:1], "max_length"))
+        )
+    assert torch.allclose(alone, padded[: len(alone)], atol=1e-5) != warned
+
+
 def test_gradient_checkpointing_of_a_model_that_cannot_is_refused(folder: Path) -> None:
     small = {"model_type": "funnel", "d_model": 32, "n_head": 2, "d_head": 16, "d_inner": 64, "block_sizes": [1, 1]}
     params = from_scratch(small)
