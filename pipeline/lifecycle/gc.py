@@ -85,14 +85,20 @@ def plan(keep: Keep, params: Params, checkpoints: Sequence[Checkpoints]) -> Plan
         UserError: MLflow does not answer, or DVC cannot say what it would remove.
     """
     resumable = {found.run for found in checkpoints if found.run and not found.recorded}
-    metric = metric_for_best_model(tasks.find(params.task), params.train)
-    wanted = Wanted(keep.best, f"validation/{metric}", _models(), resumable)
+    wanted = Wanted(keep.best, f"validation/{deciding(params)}", _models(), resumable)
     runs = old_runs.survey(params.tracking.experiment_name, wanted)
     known = {name: old for old in runs for name in (old.record.id, old.record.tags.get("reprise.journal"))}
     cache = dvc.cache(project.home())
     gone = [found for found in checkpoints if _is_needless(found, known.get(found.run), cache)]
     cached, untouched, revision = _cache(runs, cache)
     return Plan(tuple(runs), tuple(gone), cached, untouched, revision)
+
+
+def deciding(params: Params) -> str:
+    """The score by which runs are the best; of a task whose scores hang on the columns, those of the prepared rows."""
+    kind = tasks.find(params.task)
+    is_prepared = (project.PREPARED / "task.json").is_file()
+    return metric_for_best_model(kind.load(project.PREPARED) if is_prepared else kind, params.train)
 
 
 def free(found: Plan, remove_checkpoints: Callable[[Path], None]) -> None:

@@ -13,6 +13,7 @@ from pipeline.errors import UserError
 from pipeline.lifecycle import checkout, dvc, gc
 from pipeline.lifecycle.gc import Checkpoints, Keep
 from pipeline.params import Params, Train
+from pipeline.tasks.sentence_embedding import SentenceEmbedding
 from pipeline.tracking import journal as journals
 from pipeline.tracking import records
 from pipeline.tracking.journal import ENTRIES
@@ -32,6 +33,16 @@ def at(rate: float) -> Params:
 
 def cached(value: str) -> bool:
     return (dvc.cache(project.home()) / "files/md5" / value[:2] / value[2:]).is_file()
+
+
+def test_the_best_runs_are_the_best_by_a_score_that_the_prepared_rows_give(folder: Path) -> None:
+    params = Params(task="sentence-embedding")
+    assert gc.deciding(params) == "recall_at_1"
+    project.PREPARED.mkdir(parents=True)
+    SentenceEmbedding(score_names=("spearman", "pearson"), share_of_rows=None, others=("text_pair",)).save(
+        project.PREPARED
+    )
+    assert gc.deciding(params) == "spearman"
 
 
 def test_what_is_freed_and_what_still_comes_back(made: Traced, folder: Path):
