@@ -36,7 +36,16 @@ def readable(name: str, value: float | None) -> str:
     """``"80.1%"`` for a share, ``"12.35"`` for any other score; a dash for one that is not defined."""
     if value is None or is_share(name):
         return percent(value)
-    return f"{value:,.{decimals([value], name)}f}".replace("-", "−")
+    return fitting(name, value)
+
+
+def fitting(name: str, value: float, sign: str = "") -> str:
+    """A value with its `decimals`: ``"0.801"`` of a score that ends at 1, ``"227.0"`` of another.
+
+    Args:
+        sign: ``"+"`` of a difference.
+    """
+    return f"{value:{sign},.{decimals([value], name)}f}".replace("-", "−")
 
 
 def decimals(values: Iterable[float | None], name: str = "") -> int:

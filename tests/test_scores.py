@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.scores import decimals, ends_at_one, gain, is_share, less_is_better, percent, readable
+from pipeline.scores import decimals, ends_at_one, fitting, gain, is_share, less_is_better, percent, readable
 
 
 @pytest.mark.parametrize("name", ["loss", "perplexity", "calibration_error", "bits_per_byte", "mse", "mae", "my_error"])
@@ -27,6 +27,12 @@ def test_other_scores_are_read_as_numbers() -> None:
     assert not ends_at_one("bleu")
     assert readable("pearson", -0.25) == "−0.250"
     assert readable("bleu", None) == "–"
+
+
+def test_a_value_has_as_many_decimals_as_tell() -> None:
+    assert fitting("accuracy", 0.72345) == "0.723"
+    assert fitting("perplexity", -227.0341, "+") == "−227.0"
+    assert fitting("mse", 0.01234, "+") == "+0.0123"
 
 
 def test_percent() -> None:

@@ -30,7 +30,7 @@ from pipeline.evaluation.examples import Examples
 from pipeline.evaluation.paired import Pair, mcnemar, per_other_targets
 from pipeline.evaluation.statistics import Resampled, intervals
 from pipeline.params import Promotion
-from pipeline.scores import ends_at_one, gain, is_share, less_is_better
+from pipeline.scores import ends_at_one, fitting, gain, is_share, less_is_better
 
 Outcome = Literal["held", "broken", "cannot tell"]
 _ON, _IS = " on ", "="
@@ -122,9 +122,10 @@ def _floors(candidate: Examples, settings: Promotion, n_resamples: int) -> Itera
         outcome: Outcome = "broken" if short else "held" if gain(score, worst - floor) >= 0 else "cannot tell"
         rule, bad, good = ("most", "above", "below") if less_is_better(score) else ("least", "below", "above")
         reason = {
-            "held": f"{value:.3f}, and surely {worst:.3f}",
-            "broken": f"{value:.3f} is {bad} it",
-            "cannot tell": f"{value:.3f} is {good} it, but with {len(candidate):,} rows it may be {worst:.3f}",
+            "held": f"{fitting(score, value)}, and surely {fitting(score, worst)}",
+            "broken": f"{fitting(score, value)} is {bad} it",
+            "cannot tell": f"{fitting(score, value)} is {good} it, but with {len(candidate):,} rows it may be "
+            f"{fitting(score, worst)}",
         }[outcome]
         yield Check(f"{score} is at {rule} {floor:g}", outcome, value, worst, floor, level, len(candidate), reason)
 
@@ -137,7 +138,9 @@ def _decisive(
         pair = Pair.of(candidate, champion, n_resamples)
         gained, low = _gain(pair, score), _low(pair, score, level)
         held = low > 0 and (score != pair.ours.share_of_rows or mcnemar(pair.won, pair.lost) / 2 <= 1 - level)
-        reason = f"{_signed(gained)}, and surely above {_signed(low)}" if held else _not_better(gained, low)
+        found, worst = (fitting(score, number, "+") for number in (gained, low))
+        noise = f"{found} is no gain" if gained <= 0 else f"{found} may be noise: it may be {worst}"
+        reason = f"{found}, and surely above {worst}" if held else noise
         outcome: Outcome = "held" if held else "broken"
         return Check(f"{score} is better than the champion's", outcome, gained, low, 0.0, level, rows, reason)
     margin = _margin(score, settings)
@@ -198,15 +201,16 @@ def _places(candidate: Examples, guarded: Mapping[str, float]) -> Iterator[tuple
 
 def _not_worse(rule: str, pair: Pair, score: str, margin: float, level: float) -> Check:
     gained, low, rows = _gain(pair, score), _low(pair, score, level), pair.ours.examples
+    found, worst = (fitting(score, number, "+") for number in (gained, low))
     if low > -margin:
-        outcome, reason = "held", f"{_signed(gained)}, and surely above {_signed(low)}"
+        outcome, reason = "held", f"{found}, and surely above {worst}"
     elif gained <= -margin:
-        outcome, reason = "broken", f"{_signed(gained)}: it is worse by as much or more"
+        outcome, reason = "broken", f"{found}: it is worse by as much or more"
     elif gained - low >= margin:
         outcome = "cannot tell"
-        reason = f"{_signed(gained)}, but {rows:,} rows are too few: it may be {_signed(low)}"
+        reason = f"{found}, but {rows:,} rows are too few: it may be {worst}"
     else:
-        outcome, reason = "broken", f"{_signed(gained)}, and it may be {_signed(low)}"
+        outcome, reason = "broken", f"{found}, and it may be {worst}"
     return Check(rule, outcome, gained, low, -margin, level, rows, reason)  # type: ignore[arg-type]
 
 
@@ -244,14 +248,6 @@ def _unseen(resampled: Resampled, score: str, level: float) -> float:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _not_better(gain: float, low: float) -> str:
-    return f"{_signed(gain)} is no gain" if gain <= 0 else f"{_signed(gain)} may be noise: it may be {_signed(low)}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
 
 
 def _check_targets(candidate: Examples, champion: Examples, settings: Promotion) -> None:

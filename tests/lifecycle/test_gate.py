@@ -1,5 +1,6 @@
 """The gate: what passes, what does not, and where nobody can tell."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -348,7 +349,9 @@ def test_a_perplexity_must_fall_and_may_have_a_floor_and_a_margin_above_one() ->
     better, worse = read(3.0), read(3.1)
     gained = decided(better, worse, floors={"perplexity": 25}, guarded={"bits_per_byte": 0.05})
     assert gained.passed
-    assert next(check.rule for check in gained.checks) == "perplexity is at most 25"
+    first = next(iter(gained.checks))
+    assert first.rule == "perplexity is at most 25"
+    assert re.fullmatch(r"20\.\d\d, and surely 2\d\.\d\d", first.reason), "with as many decimals as tell"
     assert not decided(worse, better).passed
     near = {"required": "non-inferior", "metric": "perplexity"}
     assert decided(worse, better, margin=4, **near).passed
