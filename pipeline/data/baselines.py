@@ -108,11 +108,15 @@ def _log_softmax(values: np.ndarray) -> np.ndarray:
     return found
 
 
-def tfidf(texts: Iterable[str]) -> "TfidfVectorizer | None":
-    """A counter of words, not yet fitted; None if the texts have none, such as those of emoji alone."""
+def tfidf(texts: Iterable[str], words: int = 1) -> "TfidfVectorizer | None":
+    """A counter of words, not yet fitted; None if the texts have none, such as those of emoji alone.
+
+    Args:
+        words: up to so many in a row are counted as one.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(sublinear_tf=True)
+    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, words))
     return vectorizer if any(map(vectorizer.build_analyzer(), texts)) else None
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.data import baselines
 from pipeline.data.rows import normalised
 
 SCALE = 20.0
@@ -81,11 +82,7 @@ def ranking_losses(vectors: np.ndarray, texts: np.ndarray) -> np.ndarray:
 
 def tfidf(known: Sequence[str], *asked: Sequence[str]) -> list[Any] | None:
     """Texts as rows of TF-IDF weights, of unit length (sparse matrices); None where the known texts have no words."""
-    # Imported here: seconds, which the stages that have no use for it shall not wait for.
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(sublinear_tf=True)
-    if not any(map(vectorizer.build_analyzer(), known)):
+    if (vectorizer := baselines.tfidf(known)) is None:
         return None
     vectorizer.fit(known)
     return [vectorizer.transform(texts) for texts in asked]

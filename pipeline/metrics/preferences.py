@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.data.baselines import tfidf
+
 _SEED = 0
 
 
@@ -27,12 +29,10 @@ def linear(
     """
     # Imported here: seconds, which the stages that have no use for it shall not wait for.
     from scipy.sparse import vstack
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2))
     texts = [*known_chosen, *known_rejected]
-    if not any(map(vectorizer.build_analyzer(), texts)):
+    if (vectorizer := tfidf(texts, words=2)) is None:
         return None
     vectorizer.fit(texts)
     better = vectorizer.transform(known_chosen) - vectorizer.transform(known_rejected)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.data.baselines import tfidf
+
 _AT_ONCE = 256
 
 
@@ -13,11 +15,7 @@ def nearest(known: Sequence[str], asked: Sequence[str]) -> np.ndarray | None:
     Returns:
         (asked,) int64; of equals the first. None where the known texts have no words.
     """
-    # Imported here: seconds, which the stages that have no use for it shall not wait for.
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer = TfidfVectorizer(sublinear_tf=True)
-    if not any(map(vectorizer.build_analyzer(), known)):
+    if (vectorizer := tfidf(known)) is None:
         return None
     weights = vectorizer.fit_transform(known).T.tocsr()
     wanted = vectorizer.transform(asked)
