@@ -21,7 +21,18 @@ from pipeline.data.packing import NO_TARGET
 from pipeline.errors import UserError
 from pipeline.metrics import preferences
 from pipeline.params import Data, Tokenizer, Train
-from pipeline.tasks.base import GENERATED, Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded
+from pipeline.tasks.base import (
+    GENERATED,
+    Answer,
+    Batch,
+    Collation,
+    Layout,
+    Predictions,
+    Task,
+    grouped_inputs,
+    mean_loss,
+    padded,
+)
 from pipeline.views import Column, Table, View
 
 if TYPE_CHECKING:
@@ -101,14 +112,11 @@ class DPO(Task):
 
     def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
         """The sequences are the better reply to each prompt, then the other one to each."""
-        tokens = groups.sequences(examples, "input_ids")
-        inputs = {
-            "input_ids": padded(tokens, collation.pad_token_id),
-            "attention_mask": padded([np.ones_like(values) for values in tokens], 0),
-        }
         targets = {"labels": padded(groups.sequences(examples, "labels"), NO_TARGET)}
         names = [name for name in ("reference", "beta") if name in examples]
-        return Batch(inputs, targets | {name: torch.from_numpy(examples[name]) for name in names})
+        return Batch(
+            grouped_inputs(examples, collation), targets | {name: torch.from_numpy(examples[name]) for name in names}
+        )
 
     def head(self) -> tuple[str, dict[str, Any]]:
         return "AutoModelForCausalLM", {"use_cache": False}

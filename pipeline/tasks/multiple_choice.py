@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from pipeline.metrics.class_views import calibration
 from pipeline.metrics.classes import choices_of, guess_of_ids
 from pipeline.params import Data, Tokenizer, Train
-from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded
+from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, grouped_inputs, mean_loss
 from pipeline.views import Column, Table, View
 
 if TYPE_CHECKING:
@@ -110,15 +110,11 @@ class MultipleChoice(Task):
         ]
 
     def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
-        sizes = np.concatenate(examples["sizes"])
-        shape = (len(examples["sizes"]), self.choices, int(sizes.max()))
-        inputs = {"attention_mask": padded([np.ones(size, np.int64) for size in sizes], 0)}
-        for name, value in (("input_ids", collation.pad_token_id), ("token_type_ids", 0)):
-            if name in examples:
-                tokens = np.split(np.concatenate(examples[name]), np.cumsum(sizes)[:-1])
-                inputs[name] = padded(tokens, value)
-        labels = torch.from_numpy(examples["label"].astype(np.int64))
-        return Batch({name: values.view(shape) for name, values in inputs.items()}, {"labels": labels})
+        inputs = {
+            name: values.view(self.choices, len(examples["sizes"]), -1).transpose(0, 1).contiguous()
+            for name, values in grouped_inputs(examples, collation).items()
+        }
+        return Batch(inputs, {"labels": torch.from_numpy(examples["label"].astype(np.int64))})
 
     def head(self) -> tuple[str, dict[str, Any]]:
         return "AutoModelForMultipleChoice", {}

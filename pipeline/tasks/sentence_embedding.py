@@ -20,7 +20,7 @@ from pipeline.metrics import nearness
 from pipeline.metrics.quantities import pearson, spearman
 from pipeline.metrics.quantity_views import against_actual
 from pipeline.params import Data, Tokenizer, Train
-from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded
+from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, grouped_inputs, mean_loss
 from pipeline.views import Column, Table, View
 
 if TYPE_CHECKING:
@@ -117,17 +117,11 @@ class SentenceEmbedding(Task):
     def collate(self, examples: Mapping[str, Any], collation: Collation) -> Batch:
         """The sequences are a text of each example, then what belongs to each, and so on."""
         tokens = groups.sequences(examples, "input_ids")
-        inputs = {
-            "input_ids": padded(tokens, collation.pad_token_id),
-            "attention_mask": padded([np.ones_like(values) for values in tokens], 0),
-        }
-        if "token_type_ids" in examples:
-            inputs["token_type_ids"] = padded(groups.sequences(examples, "token_type_ids"), 0)
         size = len(examples["sizes"][0])
         targets = {"texts": torch.tensor([_number(values) for values in tokens]).view(size, -1).T}
         if "label" in examples:
             targets["labels"] = torch.from_numpy(examples["label"].astype(np.float32))
-        return Batch(inputs, targets)
+        return Batch(grouped_inputs(examples, collation), targets)
 
     def check_train(self, settings: Train) -> None:
         super().check_train(settings)

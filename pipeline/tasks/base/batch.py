@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from pipeline.data import groups
 from pipeline.params import Train
 
 if TYPE_CHECKING:
@@ -88,3 +89,10 @@ def padded_inputs(examples: Mapping[str, Any], collation: Collation) -> dict[str
         if name in examples:
             inputs[name] = padded(examples[name], value)
     return inputs
+
+
+def grouped_inputs(examples: Mapping[str, Any], collation: Collation) -> dict[str, torch.Tensor]:
+    """Likewise of several sequences an example: the first of each example, then the second of each, and so on."""
+    names = [name for name in ("input_ids", "token_type_ids") if name in examples]
+    found: dict[str, Any] = {name: groups.sequences(examples, name) for name in names}
+    return padded_inputs({**found, "length": np.array([len(tokens) for tokens in found["input_ids"]])}, collation)
