@@ -92,6 +92,33 @@ def compared(rows: pa.Table, sources: Sequence[str], found: Mapping[str, np.ndar
     )
 
 
+def replies(rows: pa.Table, asked: Sequence[str], given: Sequence[str], titles: tuple[str, str], beside: str) -> Table:
+    """What the model says where it was asked to, for the report.
+
+    Args:
+        rows: with their `id`, and in `generated` the reply, or null.
+        asked: what stands before each.
+        given: the reply of the data.
+        titles: what these two are called.
+        beside: the reply of the data in words.
+    """
+    columns = (rows["id"].to_pylist(), asked, rows["generated"].to_pylist(), given)
+    return Table(
+        name="replies",
+        title="What the model says",
+        lead=f"Replies to test rows, spread evenly over all of them, beside {beside}.",
+        columns=(
+            Column("Row"),
+            *(Column(title, is_text=True) for title in (titles[0], "Reply of the model", titles[1])),
+        ),
+        rows=[
+            (str(row_id), *(shorten(text, _MOST_CHARACTERS) for text in texts))
+            for row_id, *texts in zip(*columns, strict=True)
+            if texts[1] is not None
+        ],
+    )
+
+
 @cache
 def _of_corpus() -> "dict[str, Metric]":
     # Imported here: who only asks a model for texts needs no scores, and a served model has no sacrebleu.

@@ -19,7 +19,7 @@ from pipeline.data import groups, turns
 from pipeline.data.conversations import ASSISTANT, USER, Message, parsed, replies
 from pipeline.data.packing import NO_TARGET
 from pipeline.errors import UserError
-from pipeline.metrics import preferences
+from pipeline.metrics import generated, preferences
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import (
     GENERATED,
@@ -152,7 +152,10 @@ class DPO(Task):
         return {name: {"right": right} for name, right in found.items()}
 
     def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
-        return [_written(rows), _wrong(rows, predictions["margin"], most)]
+        asked, preferred = (_texts(rows, name) for name in ("prompt", _REPLIES[0]))
+        titles = ("Asked", "Preferred reply")
+        written = generated.replies(rows, asked, preferred, titles, "the reply that is preferred there")
+        return [written, _wrong(rows, predictions["margin"], most)]
 
     def prompts(
         self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer
@@ -215,24 +218,6 @@ def _of(rows: pa.Table, name: str) -> list[list[Message]]:
 
 def _texts(rows: pa.Table, name: str) -> list[str]:
     return ["\n".join(message["content"] for message in messages) for messages in _of(rows, name)]
-
-
-def _written(rows: pa.Table) -> Table:
-    columns = (rows["id"].to_pylist(), _texts(rows, "prompt"), rows[GENERATED].to_pylist(), _texts(rows, "chosen"))
-    return Table(
-        name="replies",
-        title="What the model says",
-        lead="Replies to test rows, spread evenly over all of them, beside the reply that is preferred there.",
-        columns=(
-            Column("Row"),
-            *(Column(title, is_text=True) for title in ("Asked", "Reply of the model", "Preferred reply")),
-        ),
-        rows=[
-            (str(row_id), *(shorten(text, _MOST_CHARACTERS) for text in texts))
-            for row_id, *texts in zip(*columns, strict=True)
-            if texts[1] is not None
-        ],
-    )
 
 
 def _wrong(rows: pa.Table, margins: np.ndarray, most: int) -> Table:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import pyarrow as pa
@@ -11,17 +10,16 @@ import pyarrow as pa
 from pipeline.data import packing, turns
 from pipeline.data.conversations import ASSISTANT, SYSTEM, USER, Message, conversations, parsed
 from pipeline.errors import UserError
-from pipeline.metrics import language
+from pipeline.metrics import generated, language
 from pipeline.params import Data, Tokenizer
 from pipeline.tasks.base import GENERATED, Answer, Layout, Predictions
 from pipeline.tasks.base.language_model import LanguageModel
-from pipeline.views import Column, Table, View
+from pipeline.views import View
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _MOST_COLUMNS = 3
-_MOST_CHARACTERS = 400
 
 
 @final
@@ -73,7 +71,11 @@ class SFT(LanguageModel):
     def views(self, rows: pa.Table, predictions: Predictions, most: int) -> list[View]:
         found = _of(rows)
         texts = ["\n".join(_said(conversation)) for conversation in found]
-        return [_replies(rows, found), language.most_surprising(rows, texts, predictions, most)]
+        asked = [_last(_asked(conversation)) for conversation in found]
+        given = [_last(conversation[len(_asked(conversation)) :]) for conversation in found]
+        titles = ("Asked last", "Reply in the data")
+        replies = generated.replies(rows, asked, given, titles, "what the assistant says there")
+        return [replies, language.most_surprising(rows, texts, predictions, most)]
 
     def prompts(
         self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer
@@ -102,34 +104,6 @@ def _asked(conversation: list[Message]) -> list[Message]:
 def _last(conversation: Sequence[Message]) -> str:
     """What is said last, if anything."""
     return conversation[-1]["content"] if conversation else ""
-
-
-def _replies(rows: pa.Table, found: Sequence[list[Message]]) -> Table:
-    """What the model says where the assistant spoke last, beside what that said."""
-    written = [
-        (str(row_id), conversation, text)
-        for row_id, conversation, text in zip(rows["id"].to_pylist(), found, rows[GENERATED].to_pylist(), strict=True)
-        if text is not None
-    ]
-    return Table(
-        name="replies",
-        title="What the model says",
-        lead="Replies to test rows, spread evenly over all of them, beside what the assistant says there.",
-        columns=(
-            Column("Row"),
-            *(Column(title, is_text=True) for title in ("Asked last", "Reply of the model", "Reply in the data")),
-        ),
-        rows=[
-            (
-                row_id,
-                *(
-                    shorten(said, _MOST_CHARACTERS)
-                    for said in (_last(_asked(conversation)), text, _last(conversation[len(_asked(conversation)) :]))
-                ),
-            )
-            for row_id, conversation, text in written
-        ],
-    )
 
 
 def _of(rows: pa.Table) -> list[list[Message]]:
