@@ -178,10 +178,17 @@ def _names(path: Path, first: Record, separator: str, column_names: Sequence[str
         return rows.distinct("data.column_names", column_names)
     if len(found) == 1 and (other := next((mark for mark in _SEPARATORS if mark in found[0]), None)):
         raise UserError(
-            f"{path}, line {line}: the fields seem to be separated by {_SEPARATORS[other]}; "
-            f"the ending of the file's name says {_SEPARATORS[separator]}"
+            f"{path}, line {line}: the fields seem to be separated by {_SEPARATORS[other]}, not by "
+            f"{_SEPARATORS[separator]}.\n{_ways_out(other)}"
         )
     return rows.distinct(path.as_posix(), [name or f"unnamed_{place}" for place, name in enumerate(found, 1)])
+
+
+def _ways_out(separator: str) -> str:
+    """What to do with a file that has this separator and the ending of another."""
+    if (form := {",": "csv", "\t": "tsv"}.get(separator)) is None:
+        return "Save it with commas (and quotes around a field that holds one), as .csv; or with tabs, as .tsv."
+    return f"Rename it to end in .{form}, or set data.file_format: {form}"
 
 
 def _same_width(path: Path, records: Iterable[Record], separator: str, width: int) -> Iterator[Record]:

@@ -116,7 +116,11 @@ def test_many_chunks_keep_the_order(tmp_path: Path) -> None:
         (gzip.compress(ROWS, mtime=0), "x.csv: is compressed with gzip; add .gz to its name"),
         (b"PAR1....", "x.csv: is a Parquet file; its name must end in .parquet"),
         (b"PK\x03\x04....", "x.csv: is an Excel or zip file"),
-        (b"text;label\na;b\n", "x.csv, line 1: the fields seem to be separated by semicolons"),
+        (b"text;label\na;b\n", "separated by semicolons, not by commas.\nSave it with commas (and quotes"),
+        (
+            b"text\tlabel\na\tb\n",
+            "separated by tabs, not by commas.\nRename it to end in .tsv, or set data.file_format: tsv",
+        ),
         (b"text,label,text\na,b,c\n", "x.csv: the columns 1 and 3 are both named 'text'."),
         (
             b"text,lable\na,b\n",
@@ -142,7 +146,7 @@ def test_a_wrong_csv_file_is_named_with_its_line(tmp_path: Path, content: bytes,
             "x.tsv, line 1: has the names of data.column_names, so it is a header",
         ),
         (b"a\tb\n", ["text", "text"], "data.column_names: the columns 1 and 2 are both named 'text'."),
-        (b"text,label\na,b\n", None, "x.tsv, line 1: the fields seem to be separated by commas"),
+        (b"text,label\na,b\n", None, "by commas, not by tabs.\nRename it to end in .csv, or set data.file_format: csv"),
         (
             b"text\tlabel\na\tb\tc\n",
             None,
