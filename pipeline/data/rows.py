@@ -90,7 +90,14 @@ def require_columns(table: pa.Table, names: Iterable[str], key: str) -> None:
         more = ", ..." if len(columns) > _MAX_LISTED else ""
         message = f"{key}: '{name}' is not in {source_of(table)}; its columns are {listed}{more}."
         hint = header_hint(columns) if not set(names) & set(columns) else ""
-        raise UserError(message + (did_you_mean(name, columns) or hint))
+        raise UserError(message + (did_you_mean(name, columns) or hint or _own_names(key)))
+
+
+def _own_names(key: str) -> str:
+    """A line about a key that may be null: the user may have written no name at all."""
+    if not key.startswith("data."):
+        return ""
+    return f"\nSet {key} to what the file has; null stands for the task's own names (docs/tasks.md)."
 
 
 def kept(source: str, names: Sequence[str], wanted: Wanted, everything: bool) -> list[str]:

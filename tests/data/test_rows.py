@@ -112,6 +112,16 @@ def test_a_missing_column_lists_those_that_exist_and_the_nearest() -> None:
     )
 
 
+def test_a_missing_column_whose_name_nobody_wrote_says_where_to_write_one() -> None:
+    with pytest.raises(UserError) as caught:
+        rows.require_columns(table(review=["a"], stars=["b"]), ["text"], "data.text_column_names")
+    assert str(caught.value).endswith(
+        "Set data.text_column_names to what the file has; null stands for the task's own names (docs/tasks.md)."
+    )
+    with pytest.raises(UserError, match=r"stars\.$"):
+        rows.require_columns(table(review=["a"], stars=["b"]), ["text"], "--text-column")
+
+
 def test_the_column_of_places_is_no_column_of_the_users() -> None:
     with pytest.raises(UserError, match="'id' is the place of a row here"):
         rows.text_column(table(text=["a"]), "id")
