@@ -1,4 +1,4 @@
-"""Errors that a person can mend, the first line of other errors, and the nearest name to a mistyped one."""
+"""Errors that a person can mend, and what their messages are made of."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -15,6 +15,11 @@ class UserError(Exception):
 def first_line(error: Exception) -> str:
     """The first line of what a library says, or the name of its error if it says nothing."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def counted(number: int, noun: str) -> str:
+    """``"1 row"``, ``"2,000 rows"``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 from pipeline import json_file, project
 from pipeline.data import slices, sources
 from pipeline.data.audit import audit
+from pipeline.errors import counted
 from pipeline.params import Params
 from pipeline.tasks import find
 from pipeline.tasks.base.prepare import prepare_rows
@@ -28,7 +29,7 @@ def prepare(params: Params) -> None:
     slices.write(project.SLICES, tables, rows, params.evaluate)
 
     counts = ", ".join(f"{split} {len(table):,}" for split, table in rows.items())
-    print(f"prepare: {counts} rows" + (f", {len(task.labels):,} labels" if task.labels else ""))
+    print(f"prepare: {counts} rows" + (f", {counted(len(task.labels), 'label')}" if task.labels else ""))
     for warning in found["warnings"]:
         print(f"prepare: note: {warning}")
 

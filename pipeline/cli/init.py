@@ -19,7 +19,7 @@ from pipeline import params_file, project
 from pipeline.cli import guess
 from pipeline.data import sources
 from pipeline.data.rows import require_columns
-from pipeline.errors import UserError, did_you_mean
+from pipeline.errors import UserError, counted, did_you_mean
 from pipeline.params import Data, Params
 
 _KEY = "data.train_file"
@@ -164,7 +164,7 @@ def _misfit(found: guess.Found, other: Path) -> str | None:
 
 
 def _count(table: pa.Table, data: Data) -> str:
-    count = f"{len(table):,} rows" if len(table) < guess.ROWS else f"its first {len(table):,} rows were looked at"
+    count = counted(len(table), "row") if len(table) < guess.ROWS else f"its first {len(table):,} rows were looked at"
     used = ("id", *(data.text_column_names or ()), data.label_column_name)
     others = [name for name in table.column_names if name not in used]
     return f"{count}; columns that are not used: {', '.join(others)}" if others else count
@@ -174,7 +174,7 @@ def _balance(table: pa.Table, label: str) -> str:
     counts = Counter(guess.values_of(table, label)).values()
     if len(counts) == 1:
         return f"only one in the first {len(table):,} rows: the file seems to be sorted"
-    return f"{len(counts):,} labels, {min(counts):,} to {max(counts):,} rows each"
+    return f"{len(counts):,} labels, {min(counts):,} to {counted(max(counts), 'row')} each"
 
 
 # What the user sees

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import params_file, project
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 from pipeline.params import Evaluate, Hardware
 from pipeline.serving import card
 
@@ -106,7 +106,7 @@ def _batch(folder: Path, source: Path, output: Path, names: tuple[str, ...]) -> 
     from pipeline.serving.predictor import Predictor
 
     done = batch.predict(Predictor.load(folder, *_settings()), folder, source, output, names)
-    said = f"{output.name}: {done.rows:,} rows"
+    said = f"{output.name}: {counted(done.rows, 'row')}"
     said += f", {done.resumed:,} of them answered by an earlier run" if done.resumed else ""
     said += f"; {done.unanswered:,} have an empty text, and no answer" if done.unanswered else ""
     click.echo(f"{said}.", err=True)

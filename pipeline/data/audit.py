@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline.data import rows
 from pipeline.data.targets import label_ids
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 
 _QUANTILES = {"min": 0.0, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
 _DUPLICATES_WORTH_A_WORD = 0.01
@@ -164,7 +164,7 @@ def _warnings(found: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
     texts, affected = found["conflicting"]["texts"], found["conflicting"]["rows"]
     if texts:
         said.append(
-            f"{_count(texts, 'text')} {'stands' if texts == 1 else 'stand'} with different labels "
+            f"{counted(texts, 'text')} {'stands' if texts == 1 else 'stand'} with different labels "
             f"({affected:,} rows); no model can get all of them right."
         )
     for split, facts in found["splits"].items():
@@ -173,7 +173,7 @@ def _warnings(found: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
     most, least = (pick(counts, key=counts.__getitem__, default="") for pick in (max, min))
     if counts and counts[most] >= _IMBALANCE_WORTH_A_WORD * counts[least]:
         said.append(
-            f"In train the label '{most}' has {_count(counts[most], 'row')} and '{least}' {counts[least]:,}: "
+            f"In train the label '{most}' has {counted(counts[most], 'row')} and '{least}' {counts[least]:,}: "
             "accuracy says little about rare labels, a macro average more."
         )
     return said + list(_about_names(labels))
@@ -183,26 +183,26 @@ def _about_leaks(found: Mapping[str, Any]) -> Iterable[str]:
     removed = found["splits"]["train"]["removed"]
     if removed:
         were, texts_are = ("was", "its text is") if removed == 1 else ("were", "their texts are")
-        yield f"{_count(removed, 'row')} {were} removed from train, because {texts_are} also in validation or test."
+        yield f"{counted(removed, 'row')} {were} removed from train, because {texts_are} also in validation or test."
     for pair in found["across"]:
         first, second = pair["splits"]
         if pair["normalised"] and not (removed and first == "train"):
             they_help = "it helps" if pair["normalised"] == 1 else "they help"
             to_pick = f"{they_help} to pick the best model"
             effect = f"scores on {second} flatter the model" if first == "train" else to_pick
-            have = f"{_count(pair['normalised'], 'row')} of {first} {_has(pair['normalised'])}"
+            have = f"{counted(pair['normalised'], 'row')} of {first} {_has(pair['normalised'])}"
             yield f"{have} a text that is also in {second}: {effect}."
 
 
 def _about_split(split: str, facts: Mapping[str, Any]) -> Iterable[str]:
     size, empty, repeated = facts["rows"], facts["empty_texts"], facts["normalised_duplicates"]
     if split != "train" and size < _FEW_ROWS:
-        yield f"{split} has only {_count(size, 'row')}: its scores are uncertain."
+        yield f"{split} has only {counted(size, 'row')}: its scores are uncertain."
     if empty:
-        yield f"{_count(empty, 'row')} of {split} {_has(empty)} an empty text."
+        yield f"{counted(empty, 'row')} of {split} {_has(empty)} an empty text."
     verb = "repeats" if repeated == 1 else "repeat"
     if repeated > _DUPLICATES_WORTH_A_WORD * size:
-        yield f"{_count(repeated, 'row')} of {split} ({repeated / size:.1%}) {verb} an earlier text."
+        yield f"{counted(repeated, 'row')} of {split} ({repeated / size:.1%}) {verb} an earlier text."
     if facts["missing_labels"]:
         yield f"{split} has no row with {_listed(facts['missing_labels'])}."
     if facts["rare_labels"]:
@@ -216,10 +216,6 @@ def _about_names(labels: Sequence[str]) -> Iterable[str]:
         twin = folded.setdefault(rows.normalised(name), name)
         if twin != name:
             yield f"The labels '{twin}' and '{name}' differ only in case or spacing; are they one?"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _has(number: int) -> str:

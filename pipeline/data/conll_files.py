@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.data import rows
 from pipeline.data.text_files import Record, lines
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 
 _DOCUMENT = "-DOCSTART-"
 _WHITE = " \t\r\n"  # no other white space: a no-break space can be a token
@@ -62,7 +62,7 @@ def _tokens(path: Path) -> Iterator[Record]:
         width = width or len(fields)
         if len(fields) != width:
             raise UserError(
-                f"{path}, line {number}: {len(fields)} columns, where the lines above have {width}.\n"
+                f"{path}, line {number}: {counted(len(fields), 'column')}, where the lines above have {width}.\n"
                 "A line is a token and its tags, separated by spaces or by tabs; an empty line ends a sentence."
             )
         yield number, fields
@@ -93,7 +93,7 @@ def _names(path: Path, first: Sentence, column_names: Sequence[str] | None) -> l
         return list(_CONLL_2003) if width == len(_CONLL_2003) else ["tokens", *between, "ner_tags"]
     if len(column_names) != width:
         raise UserError(
-            f"data.column_names: {len(column_names)} names ({', '.join(column_names)}), "
-            f"but {path}, line {line}, has {width} columns"
+            f"data.column_names: {counted(len(column_names), 'name')} ({', '.join(column_names)}), "
+            f"but {path}, line {line}, has {counted(width, 'column')}"
         )
     return rows.distinct("data.column_names", column_names)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipeline.data import rows
 from pipeline.data.text_files import lines
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 
 _ENDINGS = (".gz", ".txt")
 
@@ -81,7 +81,9 @@ def _languages(paths: Sequence[Path], column_names: Sequence[str] | None) -> lis
     listed = ", ".join(path.as_posix() for path in paths)
     if column_names is not None:
         if len(column_names) != len(paths):
-            raise UserError(f"data.column_names: {len(column_names)} names for {len(paths)} files ({listed})")
+            raise UserError(
+                f"data.column_names: {counted(len(column_names), 'name')} for {len(paths)} files ({listed})"
+            )
         return rows.distinct("data.column_names", column_names)
     names = []
     for path in paths:

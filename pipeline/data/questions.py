@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.data.rows import require_columns, shown, where
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 from pipeline.params import Tokenizer
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def _fault(answers: Any, context: str) -> str | None:
         return f"is {shown(answers)}, where {_DUE} is due; both lists are empty if there is no answer."
     texts, starts = answers["text"], answers["answer_start"]
     if len(texts) != len(starts):
-        return f"has {len(texts)} texts and {len(starts)} places in answer_start. Each answer has one."
+        found = f"{counted(len(texts), 'text')} and {counted(len(starts), 'place')}"
+        return f"has {found} in answer_start. Each answer has one."
     for text, start in zip(texts, starts, strict=True):
         if not (isinstance(text, str) and isinstance(start, int)):
             return f"is {shown(answers)}, where {_DUE} is due."

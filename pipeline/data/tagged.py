@@ -13,7 +13,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from pipeline.data.rows import require_columns, shown, where
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 
 OUTSIDE = "O"
 _BEGIN, _INSIDE = "B-", "I-"
@@ -63,7 +63,8 @@ def tags_column(table: pa.Table, name: str, words: Sequence[Sequence[str]]) -> l
     for row, (tags, its_words) in enumerate(zip(found, words, strict=True)):
         if len(tags) != len(its_words):
             raise UserError(
-                f"{where(table, row)}: {len(its_words):,} words, but {len(tags):,} tags in '{name}'. Each word has one."
+                f"{where(table, row)}: {counted(len(its_words), 'word')}, but "
+                f"{counted(len(tags), 'tag')} in '{name}'. Each word has one."
             )
         for tag in tags:
             if tag != OUTSIDE and not (tag.startswith((_BEGIN, _INSIDE)) and type_of(tag)):

@@ -12,7 +12,7 @@ from typing import IO, cast
 import pyarrow as pa
 
 from pipeline.data import rows
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 
 ROWS_A_CHUNK = 10_000
 _LARGEST_FIELD = 2**31 - 1
@@ -168,8 +168,8 @@ def _names(path: Path, first: Record, separator: str, column_names: Sequence[str
     if column_names:
         if len(column_names) != len(fields):
             raise UserError(
-                f"data.column_names: {len(column_names)} names ({', '.join(column_names)}), "
-                f"but {path}, line {line}, has {_fields(len(fields))}"
+                f"data.column_names: {counted(len(column_names), 'name')} ({', '.join(column_names)}), "
+                f"but {path}, line {line}, has {counted(len(fields), 'field')}"
             )
         if found == list(column_names):
             raise UserError(
@@ -194,10 +194,6 @@ def _ways_out(separator: str) -> str:
 def _same_width(path: Path, records: Iterable[Record], separator: str, width: int) -> Iterator[Record]:
     for line, fields in records:
         if len(fields) != width:
-            found = _fields(len(fields))
+            found = counted(len(fields), "field")
             raise UserError(f"{path}, line {line}: {found}, where the lines above have {width}{_RULES[separator]}")
         yield line, fields
-
-
-def _fields(count: int) -> str:
-    return "1 field" if count == 1 else f"{count} fields"

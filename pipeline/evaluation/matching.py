@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from pipeline.errors import counted
 from pipeline.evaluation.examples import Examples
 
 
@@ -34,7 +35,7 @@ class Mismatch:
 
     def __str__(self) -> str:
         said = [
-            f"{count:,} rows {what}"
+            f"{counted(count, 'row')} {what}"
             for count, what in (
                 (self.only_first, "only in the first"),
                 (self.only_second, "only in the second"),

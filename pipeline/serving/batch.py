@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline import digest, json_file
-from pipeline.errors import UserError, did_you_mean
+from pipeline.errors import UserError, counted, did_you_mean
 from pipeline.progress import bar
 from pipeline.serving import asking, tables
 from pipeline.serving.asking import Row
@@ -110,8 +110,8 @@ def _asked_columns(source: Path, example: Row, columns: Sequence[str]) -> Asked:
     names = list(columns) or list(example)
     if len(names) != len(example):
         raise UserError(
-            f"This model reads {', '.join(example)}: name {len(example)} columns, in that order; "
-            f"there are {len(names)}."
+            f"This model reads {', '.join(example)}: name {counted(len(example), 'column')}, in "
+            f"that order, not {len(names)}."
         )
     there = tables.columns(source)
     for name, (ours, like) in zip(names, example.items(), strict=True):

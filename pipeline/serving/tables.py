@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.data import text_files
 from pipeline.data.rows import distinct
-from pipeline.errors import UserError, first_line
+from pipeline.errors import UserError, counted, first_line
 from pipeline.serving.asking import Row
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -132,7 +132,7 @@ def _text_rows(path: Path) -> Iterator[Row]:
     names = distinct(path.as_posix(), [name.strip() for name in header[1]])
     for line, fields in records:
         if len(fields) != len(names):
-            raise UserError(f"{path}, line {line}: {len(fields)} fields, where the header has {len(names)}")
+            raise UserError(f"{path}, line {line}: {counted(len(fields), 'field')}, where the header has {len(names)}")
         yield dict(zip(names, fields, strict=True))
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from pipeline.data import groups, turns
 from pipeline.data.conversations import ASSISTANT, USER, Message, parsed, replies
 from pipeline.data.packing import NO_TARGET
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 from pipeline.metrics import generated, preferences
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import (
@@ -70,8 +70,8 @@ class DPO(Task):
         texts = cls.layout_of(table, data).texts
         if len(texts) != 3:
             raise UserError(
-                f"data.text_column_names: {len(texts)} columns; this task takes what is asked, the better reply and "
-                "the other one."
+                f"data.text_column_names: {counted(len(texts), 'column')}; this task takes what is asked, "
+                "the better reply and the other one."
             )
         replies(table, texts)
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from pipeline.data import baselines, groups
 from pipeline.data.encoding import encode
 from pipeline.data.rows import label_column, shown, text_column, where
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 from pipeline.metrics.class_views import calibration
 from pipeline.metrics.classes import choices_of, guess_of_ids
 from pipeline.params import Data, Tokenizer, Train
@@ -61,8 +61,8 @@ class MultipleChoice(Task):
         layout = cls.layout_of(table, data)
         if len(layout.texts) < 4:
             raise UserError(
-                f"data.text_column_names: {len(layout.texts)} columns; this task takes a context, the start of the "
-                "next sentence, and at least two endings."
+                f"data.text_column_names: {counted(len(layout.texts), 'column')}; this task takes a context, "
+                "the start of the next sentence, and at least two endings."
             )
         for name in layout.texts:
             text_column(table, name)

@@ -23,7 +23,7 @@ from pipeline.data.questions import (
     trimmed,
 )
 from pipeline.data.rows import text_column
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 from pipeline.metrics.answers import by_length, exact_match, f1, words
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded, padded_inputs
@@ -72,7 +72,8 @@ class QuestionAnswering(Task):
         layout = cls.layout_of(table, data)
         if len(layout.texts) != 2:
             raise UserError(
-                f"data.text_column_names: {len(layout.texts)} columns; this task takes two: a question and its context."
+                f"data.text_column_names: {counted(len(layout.texts), 'column')}; this task takes "
+                "two: a question and its context."
             )
         question, context = (text_column(table, name) for name in layout.texts)
         answers = answers_column(table, str(layout.target), context.to_pylist())

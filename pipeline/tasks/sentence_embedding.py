@@ -15,7 +15,7 @@ from pipeline.data import groups
 from pipeline.data.encoding import encode
 from pipeline.data.rows import text_column, where
 from pipeline.data.targets import number_column
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 from pipeline.metrics import nearness
 from pipeline.metrics.quantities import pearson, spearman
 from pipeline.metrics.quantity_views import against_actual
@@ -63,11 +63,13 @@ class SentenceEmbedding(Task):
     def check_columns(cls, table: pa.Table, data: Data) -> None:
         layout = cls.layout_of(table, data)
         if layout.target is not None and len(layout.texts) != 2:
-            raise UserError(f"data.text_column_names: {len(layout.texts)} columns; a number says how near two are.")
+            raise UserError(
+                f"data.text_column_names: {counted(len(layout.texts), 'column')}; a number says how near two are."
+            )
         if not 2 <= len(layout.texts) <= 3:
             raise UserError(
-                f"data.text_column_names: {len(layout.texts)} columns; this task takes a text, one that belongs to it, "
-                "and perhaps one that does not."
+                f"data.text_column_names: {counted(len(layout.texts), 'column')}; this task takes a text, "
+                "one that belongs to it, and perhaps one that does not."
             )
         for name in layout.texts:
             text_column(table, name)

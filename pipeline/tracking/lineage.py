@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline import dag, digest
+from pipeline.errors import counted
 from pipeline.params import Params
 from pipeline.tracking import changes, git, machine
 from pipeline.tracking.values import without_secrets
@@ -176,7 +177,11 @@ def description(params: Params) -> str:
     data, train = params.data, params.train
     model = params.model.model_name_or_path or f"{model_name(params)} from scratch"
     own = "as the task names it"
-    length = f"{train.max_steps:,} steps" if train.max_steps else f"{train.num_train_epochs:g} epochs"
+    length = (
+        counted(train.max_steps, "step")
+        if train.max_steps
+        else f"{train.num_train_epochs:g} epoch{'' if train.num_train_epochs == 1 else 's'}"
+    )
     lines = [
         f"**{params.task}** on `{data.source}`",
         "",
@@ -186,7 +191,7 @@ def description(params: Params) -> str:
         f"| text | {', '.join(data.text_column_names or [own])} (up to {params.tokenizer.max_seq_length} tokens) |",
         f"| label | {data.label_column_name or own} |",
         f"| learning rate | {train.learning_rate:g}, {train.lr_scheduler_type} |",
-        f"| global batch | {train.global_batch_size} examples, {length} |",
+        f"| global batch | {counted(train.global_batch_size, 'example')}, {length} |",
         f"| precision, seed | {train.precision}, {train.seed} |",
     ]
     return without_secrets("\n".join(lines))

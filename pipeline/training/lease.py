@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 
 FOLDER = "REPRISE_LEASES"  # the environment variable that names another folder
 
@@ -66,7 +66,8 @@ def lease(wanted: int, visible: Sequence[str], say: Callable[[str], object] = _s
     devices = list(dict.fromkeys(visible))
     if wanted > len(devices):
         raise UserError(
-            f"hardware.devices asks for {_counted(wanted)}, but this process sees {', '.join(devices) or 'none'}.\n"
+            f"hardware.devices asks for {counted(wanted, 'device')}, but this process sees "
+            f"{', '.join(devices) or 'none'}.\n"
             "Ask for fewer, or show it more: CUDA_VISIBLE_DEVICES names those that it sees."
         )
     folder = _folder()
@@ -80,7 +81,10 @@ def lease(wanted: int, visible: Sequence[str], say: Callable[[str], object] = _s
         if said is None or time.monotonic() - said >= _SECONDS_BETWEEN_LINES:
             said = time.monotonic()
             holders = "; ".join(f"{name} by {_holder(folder, name)}" for name in devices if name not in taken)
-            say(f"Waiting for {_counted(wanted)}; of {len(devices)} here, {len(taken)} are free. Held: {holders}.")
+            say(
+                f"Waiting for {counted(wanted, 'device')}; of {len(devices)} here, {len(taken)} are "
+                f"free. Held: {holders}."
+            )
         time.sleep(_SECONDS_BETWEEN_TRIES)
 
 
@@ -154,7 +158,3 @@ def _told(folder: Path) -> Iterator[None]:
             f"The leases of this machine's devices cannot be kept in {folder}: {error.strerror}.\n"
             f"Set {FOLDER} to another folder, the same one for everybody who shares the devices."
         ) from error
-
-
-def _counted(devices: int) -> str:
-    return "1 device" if devices == 1 else f"{devices} devices"

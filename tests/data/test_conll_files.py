@@ -61,9 +61,7 @@ def test_the_columns_can_be_named(tmp_path: Path) -> None:
     path = written(tmp_path, "B-PER Ann\nO ran\n")
     (row,) = read_file(path, ["ner_tags", "tokens"], TAGS).to_pylist()
     assert row == {"id": "x.conll:1", "tokens": ["Ann", "ran"], "ner_tags": ["B-PER", "O"]}
-    with pytest.raises(
-        UserError, match=r"^data.column_names: 1 names \(tokens\), but .*x.conll, line 1, has 2 columns"
-    ):
+    with pytest.raises(UserError, match=r"^data.column_names: 1 name \(tokens\), but .*x.conll, line 1, has 2 columns"):
         read_file(path, ["tokens"])
 
 
@@ -72,7 +70,7 @@ def test_the_columns_can_be_named(tmp_path: Path) -> None:
     [
         (CONLL_2003 + "\nParis I-LOC\n", "line 14: 2 columns, where the lines above have 4."),
         ("\nParis\n", "line 2: one column, where a token and its tag are due"),
-        ("Paris\tI-LOC\nis O\n", "line 2: 1 columns, where the lines above have 2"),
+        ("Paris\tI-LOC\nis O\n", "line 2: 1 column, where the lines above have 2"),
     ],
 )
 def test_a_line_of_another_width_is_named(tmp_path: Path, content: str, message: str) -> None:

@@ -61,7 +61,7 @@ def test_aligned_files_can_be_named(tmp_path: Path) -> None:
     names = [path.name for path in paths]
     table = read_aligned(paths, names, ["text", "target"], asking(), 5)
     assert table.column_names == ["id", "text", "target"]
-    with pytest.raises(UserError, match=r"^data.column_names: 1 names for 2 files"):
+    with pytest.raises(UserError, match=r"^data.column_names: 1 name for 2 files"):
         read_aligned(paths, names, ["text"], asking(), None)
     with pytest.raises(
         UserError, match=r"source.txt, .*target.txt: the files of aligned texts are told apart by endings"

@@ -34,7 +34,7 @@ def test_answers_stand_where_they_say() -> None:
         ({"text": ["float"], "answer_start": [0]}, r"has 'The a' there; it is not in the context"),
         ({"text": ["0."], "answer_start": [-2]}, r"begins at the character -2"),
         ({"text": ["int"], "answer_start": [99]}, r"which has '' there"),
-        ({"text": ["int"], "answer_start": []}, r"has 1 texts and 0 places in answer_start"),
+        ({"text": ["int"], "answer_start": []}, r"has 1 text and 0 places in answer_start"),
         ({"text": [" "], "answer_start": [3]}, r"has an empty text. Where there is no answer, both lists are empty"),
         ({"text": ["int"]}, r"where \{\"text\": .* is due; both lists are empty if there is no answer"),
         ("int", r"is 'int', where"),

@@ -37,7 +37,7 @@ def test_every_type_has_two_labels() -> None:
 @pytest.mark.parametrize(
     ("tags", "message"),
     [
-        ([["O"], ["O"]], r"data/raw/x.jsonl, line 2: 2 words, but 1 tags in 'ner_tags'"),
+        ([["O"], ["O"]], r"data/raw/x.jsonl, line 2: 2 words, but 1 tag in 'ner_tags'"),
         ([["O"], ["O", "PER"]], r"line 2: the tag 'PER' in 'ner_tags' is none of IOB1 or IOB2.\nA tag is O, or B-"),
         ([["O"], ["O", "B-"]], r"line 2: the tag 'B-'"),
         ([["O"], ["o", "O"]], r"line 2: the tag 'o'"),

@@ -57,8 +57,8 @@ def test_it_says_how_rows_differ() -> None:
     found = mismatch(first, answered(other, "abba"))
     assert (found.only_first, found.only_second, found.changed, found.retargeted) == (3, 3, 1, 1)
     assert str(found) == (
-        "3 rows only in the first; 3 rows only in the second; 1 rows at the same place with another target; "
-        "1 rows at the same place with another text"
+        "3 rows only in the first; 3 rows only in the second; 1 row at the same place with another target; "
+        "1 row at the same place with another text"
     )
     one, two = match([first, answered(other, "abba")])
     assert one.ids.tolist() == two.ids.tolist() == ["t.csv:3"]

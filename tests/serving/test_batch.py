@@ -129,7 +129,7 @@ def test_pairs_and_other_names_of_columns(tmp_path: Path) -> None:
     predict(predictor, double, tmp_path / "in.csv", tmp_path / "out.csv", columns=["q", "a"])
     (expected,) = predictor.answer(asked(["good"], ["bad"]))
     assert read(tmp_path / "out.csv")[0]["label"] == expected["label"]
-    with pytest.raises(UserError, match="reads text, text_pair: name 2 columns, in that order; there are 1"):
+    with pytest.raises(UserError, match="reads text, text_pair: name 2 columns, in that order, not 1"):
         predict(predictor, double, tmp_path / "in.csv", tmp_path / "out.csv", columns=["q"])
 
 
@@ -140,7 +140,7 @@ def test_pairs_and_other_names_of_columns(tmp_path: Path) -> None:
         ("in.csv", "", r"in.csv: is empty"),
         ("in.csv", "text\n", r"has no row"),
         ("in.csv", 'text,b\ngood,"a\n', r"line 2: a quote opens"),
-        ("in.csv", "text,b\ngood\n", r"line 2: 1 fields, where the header has 2"),
+        ("in.csv", "text,b\ngood\n", r"line 2: 1 field, where the header has 2"),
         ("in.jsonl", '{"text": "good"}\n{"text": 7}\n', r"row 2: the column 'text' holds 7, which is no text"),
         ("in.jsonl", '{"text": "good"}\n[]\n', r"line 2: is no object"),
         ("in.jsonl", '{"text": "good"}\n{"tex\n', r"line 2: is no JSON"),

@@ -223,7 +223,7 @@ def test_what_the_training_rows_show() -> None:
     assert not QuestionAnswering.fit({"train": raw(ASKED.slice(0, 2)), "test": raw(ASKED)}, Data()).unanswerable
     with pytest.raises(UserError, match="none of the 1 training questions has an answer"):
         QuestionAnswering.fit({"train": raw(ASKED.slice(2))}, Data())
-    with pytest.raises(UserError, match="1 columns; this task takes two: a question and its context"):
+    with pytest.raises(UserError, match="1 column; this task takes two: a question and its context"):
         QuestionAnswering.check_columns(raw(ASKED), Data(text_column_names=["context"]))
     wrong = prepared(("what?", CONTEXT, [("axis", 3)]))
     with pytest.raises(UserError, match=r"data/raw/train.json, row 1: 'answers' says that 'axis' .* it begins at 4"):

@@ -182,7 +182,7 @@ def test_other_columns_can_be_named() -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (Data(text_column_names=["a"]), "1 columns; this task takes a text, one that belongs to it"),
+        (Data(text_column_names=["a"]), "1 column; this task takes a text, one that belongs to it"),
         (Data(text_column_names=["a", "b", "c"], label_column_name="n"), "3 columns; a number says how near two are"),
         (Data(text_column_names=["a", "b"], label_column_name="c"), "no number that can be predicted"),
         (
