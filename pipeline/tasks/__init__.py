@@ -36,13 +36,19 @@ def find(name: str, named_by: str = "params.yaml: task") -> type[Task]:
         task: type[Task] = module.TASK
         return task
     if "." not in name:
-        raise UserError(
-            f"{named_by}: there is no task '{name}'; there are {', '.join(names())}.{did_you_mean(name, names())}"
-        )
+        raise UserError(f"{named_by}: there is no task '{name}'; there are {', '.join(names())}.{_meant(name)}")
     found = getattr(own.module(name, named_by), "TASK", None)
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise UserError(f"{named_by}: '{name}' names no task: set TASK in it to a subclass of Task.")
     return found
+
+
+def _meant(name: str) -> str:
+    """The tasks that others call so, or else the one whose name is the nearest."""
+    plain = name.casefold().replace("_", "-").replace(" ", "-")
+    called = [task for task in names() if plain == task or plain in find(task).also_called]
+    either = "' or '".join(called)
+    return f" Did you mean '{either}'?" if called else did_you_mean(name, names())
 
 
 def load(params: Params, metrics: Sequence[str] = ()) -> Task:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class CausalLM(LanguageModel):
     """A row is a document, whose tokens but the first are targets; an example is a block of them, or a window."""
 
+    also_called: ClassVar[tuple[str, ...]] = ("text-generation", "clm", "language-modeling")
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("text",)),)
     generates: ClassVar[Literal["none", "asked", "few", "all"]] = "asked"
     over_length: ClassVar[tuple[str, ...]] = ("window", "truncate", "drop", "raise")

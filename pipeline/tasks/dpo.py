@@ -52,6 +52,7 @@ class DPO(Task):
     log-sigmoid of the margin.
     """
 
+    also_called: ClassVar[tuple[str, ...]] = ("preference", "preferences", "rlhf")
     layouts: ClassVar[tuple[Layout, ...]] = (
         Layout(("prompt", "chosen", "rejected")),
         Layout(("conversations", "chosen", "rejected")),

@@ -38,6 +38,7 @@ _ASKED = "asked"
 class MaskedLM(Task):
     """An example is a text, or a window of a long one; how many of its tokens are targets depends on its length."""
 
+    also_called: ClassVar[tuple[str, ...]] = ("fill-mask", "mlm")
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("text",)),)
     score_names: ClassVar[tuple[str, ...]] = ("perplexity", "token_accuracy")
     pipeline_tag: ClassVar[str | None] = "fill-mask"

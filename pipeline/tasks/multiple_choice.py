@@ -35,6 +35,7 @@ class MultipleChoice(Task):
     A sequence is the context (`sent1`), and behind it the start of the next sentence (`sent2`) with an ending.
     """
 
+    also_called: ClassVar[tuple[str, ...]] = ("swag", "mc")
     layouts: ClassVar[tuple[Layout, ...]] = (Layout((_CONTEXT, _START, "ending0", "ending1"), "label"),)
     score_names: ClassVar[tuple[str, ...]] = ("accuracy",)
     pipeline_tag: ClassVar[str | None] = "multiple-choice"

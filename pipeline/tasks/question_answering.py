@@ -52,6 +52,7 @@ class QuestionAnswering(Task):
         longest_answer: characters of the longest answer of the training rows; a longer span is no answer.
     """
 
+    also_called: ClassVar[tuple[str, ...]] = ("qa", "squad", "extractive-qa")
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("question", "context"), "answers"),)
     score_names: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
     pipeline_tag: ClassVar[str | None] = "question-answering"

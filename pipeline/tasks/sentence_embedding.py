@@ -45,6 +45,7 @@ class SentenceEmbedding(Task):
         others: what a row has beside its text.
     """
 
+    also_called: ClassVar[tuple[str, ...]] = ("sentence-similarity", "similarity", "feature-extraction", "embedding")
     layouts: ClassVar[tuple[Layout, ...]] = (
         Layout(("anchor", "positive", "negative")),
         Layout(("anchor", "positive")),

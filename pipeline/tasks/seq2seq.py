@@ -44,6 +44,7 @@ class Seq2Seq(Task):
         source_prefix: what is put before every source, as T5 wants it.
     """
 
+    also_called: ClassVar[tuple[str, ...]] = ("summarization", "translation", "text2text-generation", "seq2seq-lm")
     layouts: ClassVar[tuple[Layout, ...]] = (
         Layout(("text",), "target"),
         Layout(("document",), "summary"),

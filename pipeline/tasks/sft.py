@@ -27,6 +27,7 @@ _MOST_COLUMNS = 3
 class SFT(LanguageModel):
     """A row is a conversation, as JSON; its targets are the assistant's tokens."""
 
+    also_called: ClassVar[tuple[str, ...]] = ("chat", "instruction-tuning", "text-generation")
     layouts: ClassVar[tuple[Layout, ...]] = (
         Layout(("messages",)),
         Layout(("prompt", "completion")),

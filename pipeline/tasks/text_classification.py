@@ -42,6 +42,12 @@ class TextClassification(Task):
         problem_type: what transformers calls it.
     """
 
+    also_called: ClassVar[tuple[str, ...]] = (
+        "sentiment-analysis",
+        "sequence-classification",
+        "text-pair-classification",
+        "nli",
+    )
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("text",), "label"), Layout(("sentence1", "sentence2"), "label"))
     score_names: ClassVar[tuple[str, ...]] = ("accuracy", "f1_macro", "f1_micro", "mcc", "auroc", "calibration_error")
     pipeline_tag: ClassVar[str | None] = "text-classification"

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class TextRegression(Task):
     """One number a row, one target an example; the loss is the squared error, of the numbers as they are."""
 
+    also_called: ClassVar[tuple[str, ...]] = ("regression", "sts", "similarity")
     layouts: ClassVar[tuple[Layout, ...]] = (
         Layout(("text",), "label"),
         Layout(("sentence1", "sentence2"), "label"),

@@ -60,6 +60,7 @@ class TokenClassification(Task):
     refuse lists, and the same words in a plain text shall have the same tokens.
     """
 
+    also_called: ClassVar[tuple[str, ...]] = ("ner", "named-entity-recognition", "pos", "tagging")
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("tokens",), "ner_tags"),)
     score_names: ClassVar[tuple[str, ...]] = ("f1", "precision", "recall", "accuracy")
     pipeline_tag: ClassVar[str | None] = "token-classification"

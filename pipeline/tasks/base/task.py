@@ -37,6 +37,7 @@ class Task(ABC):
     """A task. Its fields are all that it knows of the data; each has a default, so that a head can be built without.
 
     Attributes:
+        also_called: what others call the task, such as transformers' pipelines: an error leads from there to its name.
         layouts: the columns where the params name none, the first that a source has.
         score_names: the scores, the first being the one that a headline names; `loss` comes on top.
         pipeline_tag: what the Hugging Face hub calls the task; None where it has no such task.
@@ -59,6 +60,7 @@ class Task(ABC):
         model_class: the dotted name of a transformers class of the user's own; None: that of `head`.
     """
 
+    also_called: ClassVar[tuple[str, ...]] = ()
     layouts: ClassVar[tuple[Layout, ...]]
     score_names: ClassVar[tuple[str, ...]]
     pipeline_tag: ClassVar[str | None] = None
