@@ -33,10 +33,13 @@ run: $(VENV)  ## install, run what changed (dvc repro), show the scores
 
 example: $(VENV)  ## run examples/TASK in a temporary clone: make example TASK=causal-lm
 	@test -n "$(TASK)" -a -f "examples/$(TASK)/params.yaml" || { echo "make example TASK=...; there are:" \
-	$(notdir $(patsubst %/,%,$(dir $(wildcard examples/*/params.yaml)))); exit 1; }
+	$(sort $(notdir $(patsubst %/,%,$(dir $(wildcard examples/*/params.yaml))))); exit 1; }
+	@# `python -m pipeline.cli` is `reprise` with the code of the clone.
 	@set -e; clone=$$(mktemp -d)/$(TASK); git clone --quiet . "$$clone"; \
-	cd "$$clone"; $(IN_VENV) reprise params "examples/$(TASK)/params.yaml"; \
-	$(IN_VENV) dvc repro; $(IN_VENV) reprise summary; echo "It is in $$clone; the report: $$clone/reports/index.html"
+	cd "$$clone"; $(IN_VENV) python -m pipeline.cli params "examples/$(TASK)/params.yaml"; \
+	$(IN_VENV) dvc repro; $(IN_VENV) python -m pipeline.cli summary; \
+	printf 'It is in a folder of its own, in which the commands above work:\n\n    cd %q && source %q\n' \
+	"$$clone" "$(CURDIR)/.venv/bin/activate"
 
 test: $(VENV)  ## install, run the whole test suite
 	@$(IN_VENV) .venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(TEST_ARGS)

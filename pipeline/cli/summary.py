@@ -94,7 +94,8 @@ def _run() -> list[tuple[str, str]]:
 
 
 def _next_steps() -> list[tuple[str, str]]:
-    with_make = shutil.which("make") is not None and Path("Makefile").is_file()
+    # Elsewhere `make` would first install an environment.
+    with_make = shutil.which("make") is not None and Path("Makefile").is_file() and _is_environment_here()
     return [
         ("report", str(project.REPORT)),
         *_run(),
@@ -117,7 +118,10 @@ def _asked() -> str:
 
 def _program() -> str:
     """How the reader's own shell finds `reprise`: by its path if the project's environment is not activated there."""
-    environment = Path(sys.prefix)
-    if environment.resolve().parent == Path.cwd().resolve() and os.environ.get("VIRTUAL_ENV") != sys.prefix:
-        return f"{environment.name}/bin/reprise"
+    if _is_environment_here() and os.environ.get("VIRTUAL_ENV") != sys.prefix:
+        return f"{Path(sys.prefix).name}/bin/reprise"
     return "reprise"
+
+
+def _is_environment_here() -> bool:
+    return Path(sys.prefix).resolve().parent == Path.cwd().resolve()

@@ -84,12 +84,21 @@ def test_many_scores_and_long_names_are_shown_whole_in_80_columns(evaluated: Pat
 
 def test_ends_with_the_next_three_steps(evaluated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/make")
+    monkeypatch.setattr(sys, "prefix", str(evaluated / ".venv"))
     (evaluated / "Makefile").touch()
     assert shown().splitlines()[-3:] == [
         "report      reports/index.html",
-        'try it      reprise predict --text "..."',
+        'try it      .venv/bin/reprise predict --text "..."',
         "MLflow      make ui",
     ]
+
+
+def test_with_an_environment_elsewhere_make_would_install_another(
+    evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/make")
+    (evaluated / "Makefile").touch()
+    assert shown().splitlines()[-1] == "MLflow      reprise ui"
 
 
 @pytest.mark.parametrize("make", [None, "/usr/bin/make"])
