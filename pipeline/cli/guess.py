@@ -12,7 +12,7 @@ from pipeline.data import rows
 from pipeline.data.files import format_of
 from pipeline.data.text_files import csv_records, tsv_records
 from pipeline.errors import UserError
-from pipeline.params import Data, Params
+from pipeline.params import Data
 
 ROWS = 20_000
 """How many rows are looked at: files are often sorted by their labels, so a few would show only one."""
@@ -52,28 +52,27 @@ class Found:
     """What was read and guessed.
 
     Attributes:
+        task: what is learned.
+        texts: the columns of the texts.
+        label: the column of what the model is to say; None where the texts hold that, too.
         data: the section of params.yaml.
         table: the first rows.
         why: a reason for each key that was chosen.
         notes: what else the user should know, a sentence each.
     """
 
+    task: str
+    texts: list[str]
+    label: str | None
     data: Data
     table: pa.Table
     why: dict[str, str]
     notes: list[str] = field(default_factory=list)
 
     @property
-    def texts(self) -> list[str]:
-        """The columns of the texts."""
-        assert self.data.text_column_names is not None, "they were chosen first"
-        return self.data.text_column_names
-
-    @property
-    def label(self) -> str:
-        """The column of the label."""
-        assert self.data.label_column_name is not None, "it was chosen first"
-        return self.data.label_column_name
+    def columns(self) -> list[str]:
+        """All columns that are read."""
+        return [*self.texts, *([self.label] if self.label is not None else [])]
 
 
 # A header, or none
@@ -137,38 +136,33 @@ def label_column(table: pa.Table, avoid: Sequence[str] = (), named: bool = True)
         # Of several with as few values, the last: labels mostly stand behind texts.
         best = min(reversed(enough), key=lambda name: enough[name])
         return Guess((best,), "it has the fewest different values")
-    for name in counts:
-        if _quantity(values_of(table, name)):
-            check_label(table, name)
+    if quantities := [name for name in counts if _quantity(values_of(table, name))]:
+        return Guess((quantities[-1],), "it holds quantities")
     raise UserError(
         f"{rows.source_of(table)}: no column looks like a label (values that come again and again); "
-        f"its columns are {', '.join(columns)}.\nSay which it is: --label-column NAME"
+        f"its columns are {', '.join(columns)}.\nSay which it is: --label-column NAME\n"
+        "or what is learned: --task NAME (docs/tasks.md has the columns of each)"
     )
 
 
 def check_label(table: pa.Table, name: str) -> None:
-    """Check that a column can be the label of the one task that `init` guesses.
+    """Check that a column can hold the labels of a classifier: one a row, or a list of them.
 
     Raises:
-        UserError: it holds lists, fractions, hardly a value twice, or only one value.
+        UserError: it holds fractions, hardly a value twice, or only one value.
     """
-    only = (
-        f"and init guesses {Params().task} with one label a row alone.\n"
-        "docs/tasks.md says how to write params.yaml for other tasks."
-    )
-    where = f"{rows.source_of(table)}: the column '{name}'"
     if pa.types.is_nested(table[name].type):
-        raise UserError(f"{where} holds lists: a row has several labels, {only}")
+        return
+    where = f"{rows.source_of(table)}: the column '{name}'"
     values = values_of(table, name)
     if quantity := _quantity(values):
-        raise UserError(
-            f"{where} holds quantities such as {rows.shown(quantity)[1:-1]}: predicting one is regression, {only}"
-        )
+        raise UserError(f"{where} holds quantities such as {rows.shown(quantity)[1:-1]}, which are no labels.")
     distinct = set(values)
     if _hardly_repeats(table, name):
         raise UserError(
-            f"{where} has {len(distinct):,} different values in {len(values):,} rows, too many for a label, {only}\n"
-            "If another column is the label: --label-column NAME"
+            f"{where} has {len(distinct):,} different values in {len(values):,} rows, too many for a label.\n"
+            "If another column is the label: --label-column NAME\n"
+            "If something else is learned: --task NAME (docs/tasks.md has the columns of each)"
         )
     if len(distinct) < 2 and len(table) < ROWS:
         shown = f"the label {next(iter(distinct))!r} in every row" if distinct else "no label in any row"

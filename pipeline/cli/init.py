@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import click
@@ -18,9 +17,8 @@ from rich.table import Table
 from pipeline import params_file, project
 from pipeline.cli import guess
 from pipeline.data import sources
-from pipeline.data.rows import require_columns
-from pipeline.errors import UserError, counted, did_you_mean
-from pipeline.params import Data, Params
+from pipeline.errors import UserError, did_you_mean
+from pipeline.params import Params
 
 _KEY = "data.train_file"
 _SHOWN_ROWS = 3
@@ -43,19 +41,24 @@ def _name_or_path(_context: click.Context, _option: click.Parameter, value: str 
 @click.option(
     "--model", callback=_name_or_path, metavar="NAME", help="A pretrained model: a folder or a name of the hub."
 )
+@click.option("--task", metavar="NAME", help="What is learned (docs/tasks.md).  [default: guessed by the columns]")
 @click.option("--text-column", "text", multiple=True, metavar="NAME", help="The column of the text; twice for pairs.")
 @click.option("--label-column", "label", metavar="NAME", help="The column of the label.")
 @click.option("--force", is_flag=True, help="Replace a changed params.yaml without asking; a backup keeps it.")
-def command(file: Path, model: str | None, text: tuple[str, ...], label: str | None, force: bool) -> None:
+def command(
+    file: Path, model: str | None, task: str | None, text: tuple[str, ...], label: str | None, force: bool
+) -> None:
     """Write a params.yaml that suits your own data.
 
-    FILE is .csv, .tsv, .json, .jsonl or .parquet, plain or .gz, below data/raw/; or a folder saved by datasets.
-    Columns, labels and the files of validation and test beside it are guessed, and shown for you to check.
+    FILE is .csv, .tsv, .json, .jsonl, .parquet, .txt or .conll, plain or .gz, below data/raw/; or a folder saved by
+    datasets. The task, its columns and the files of validation and test beside it are guessed, and shown for you to
+    check.
     """
-    # Imported here: transformers takes seconds, and `reprise init --help` should not.
+    # Imported here: torch and transformers take seconds, and `reprise init --help` should not.
+    from pipeline.cli.look import look
     from pipeline.cli.suit import suit
 
-    found = _look(_below_raw(file), text, label)
+    found = look(_below_raw(file), task, text, label)
     params = suit(found, _from_project(model))
     _show(found, params)
     _write(params, force)
@@ -93,90 +96,6 @@ def _below_raw(file: Path) -> Path:
     )
 
 
-def _look(path: Path, text: tuple[str, ...], label: str | None) -> guess.Found:
-    """Read the head of the file, and guess what the options do not say."""
-    width = guess.columns_without_header(path)
-    names = [f"column_{place}" for place in range(1, width + 1)] if width else None
-    data = Data(dataset_name=None, train_file=path.as_posix(), column_names=names)
-    splits = sources.head(data, guess.ROWS)
-    table = splits["train"]
-    require_columns(table, text, "--text-column")
-    require_columns(table, [label] if label else [], "--label-column")
-
-    labels = guess.Guess((label,), "as you say") if label else guess.label_column(table, text, names is None)
-    guess.check_label(table, labels.names[0])
-    texts = guess.Guess(text, "as you say") if text else guess.text_columns(table, labels.names[0], names is None)
-    table, data = _named(table, data, texts, labels)
-
-    found = guess.Found(data, table, {"data.train_file": _count(table, data)})
-    if names:
-        found.why["data.column_names"] = "the first line looks like a row, not like a header"
-    found.why["data.text_column_names"] = texts.why
-    found.why["data.label_column_name"] = f"{labels.why}; {_balance(table, found.label)}"
-    for split in project.SPLITS[1:]:
-        _find(split, found, path, split in splits)
-    return found
-
-
-def _named(table: pa.Table, data: Data, texts: guess.Guess, labels: guess.Guess) -> tuple[pa.Table, Data]:
-    """The table and the params with the guessed columns, which get names if the file has none."""
-    new = {name: name for name in table.column_names}
-    if data.column_names is not None:
-        new |= guess.names_without_header(data.column_names, texts.names, labels.names[0])
-    return table.rename_columns(list(new.values())), data.model_copy(
-        update={
-            "column_names": data.column_names and [new[name] for name in data.column_names],
-            "text_column_names": [new[name] for name in texts.names],
-            "label_column_name": new[labels.names[0]],
-        }
-    )
-
-
-def _find(split: str, found: guess.Found, path: Path, inside: bool) -> None:
-    """Choose the file of validation or test: one beside the training file that fits, or none."""
-    key = f"{split}_file"
-    other = guess.siblings(path).get(split)
-    misfit = other and _misfit(found, other)
-    if inside:
-        found.why[f"data.{key}"] = f"{path} holds this split"
-    elif other and not misfit:
-        found.data = found.data.model_copy(update={key: other.as_posix()})
-        found.why[f"data.{key}"] = "found beside it"
-    else:
-        percentage = getattr(found.data, f"{split}_split_percentage")
-        found.why[f"data.{key}"] = f"none found; {percentage}% of the rows are cut off for it"
-        found.notes += [f"{other} is not taken as {key}: {misfit}"] if misfit else []
-
-
-def _misfit(found: guess.Found, other: Path) -> str | None:
-    """Why a file does not go with the training file; None if it does."""
-    data, label = found.data, found.label
-    if (guess.columns_without_header(other) is None) != (data.column_names is None):
-        return "only one of the two has a header."
-    try:
-        table = sources.head(data.model_copy(update={"train_file": other.as_posix()}), guess.ROWS)["train"]
-        require_columns(table, found.texts, "text")
-        require_columns(table, [label], "label")
-    except UserError as error:
-        return str(error)
-    known = set(guess.values_of(found.table, label))
-    return None if known.intersection(guess.values_of(table, label)) else "it shows none of the training rows' labels."
-
-
-def _count(table: pa.Table, data: Data) -> str:
-    count = counted(len(table), "row") if len(table) < guess.ROWS else f"its first {len(table):,} rows were looked at"
-    used = ("id", *(data.text_column_names or ()), data.label_column_name)
-    others = [name for name in table.column_names if name not in used]
-    return f"{count}; columns that are not used: {', '.join(others)}" if others else count
-
-
-def _balance(table: pa.Table, label: str) -> str:
-    counts = Counter(guess.values_of(table, label)).values()
-    if len(counts) == 1:
-        return f"only one in the first {len(table):,} rows: the file seems to be sorted"
-    return f"{len(counts):,} labels, {min(counts):,} to {counted(max(counts), 'row')} each"
-
-
 # What the user sees
 
 
@@ -185,11 +104,11 @@ def _show(found: guess.Found, params: Params) -> None:
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal:
         console.width = _WIDTH_OF_A_FILE
-    columns = ("id", *found.texts, found.label)
+    columns = ["id", *found.columns]
     rows = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         rows.add_column("row" if name == "id" else name, no_wrap=name == "id", overflow="fold")
-    for row in _three(found.table.select(columns), columns[-1]):
+    for row in _three(found.table.select(columns), found.label):
         rows.add_row(*(_shortened(row[name]) for name in columns))
     console.print(rows)
     values = params.model_dump(mode="json")
@@ -197,19 +116,19 @@ def _show(found: guess.Found, params: Params) -> None:
     for name in ("key", "value", "why"):
         chosen.add_column(name, style="dim" if name == "why" else None, no_wrap=name != "why")
     for key, why in found.why.items():
-        section, name = key.split(".")
-        chosen.add_row(key, _plain(values[section][name]), why)
+        section, _, name = key.partition(".")
+        chosen.add_row(key, _plain(values[section][name] if name else values[section]), why)
     console.print(chosen)
     console.print()
     for note in found.notes:
         console.print(f"Note: {note}", soft_wrap=True)
 
 
-def _three(table: pa.Table, label: str) -> list[dict[str, object]]:
+def _three(table: pa.Table, label: str | None) -> list[dict[str, object]]:
     """Three rows in the file's order, with different labels where there are any."""
-    first: dict[object, int] = {}
-    for place, value in enumerate(table[label].to_pylist()):
-        first.setdefault(value, place)
+    first: dict[str, int] = {}
+    for place, value in enumerate(table[label].to_pylist() if label else ()):
+        first.setdefault(str(value), place)
     chosen = list(first.values())[:_SHOWN_ROWS]
     chosen += [place for place in range(min(len(table), 2 * _SHOWN_ROWS)) if place not in chosen]
     rows: list[dict[str, object]] = table.take(sorted(chosen[:_SHOWN_ROWS])).to_pylist()
@@ -222,6 +141,8 @@ def _shortened(value: object) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {inner}" for key, inner in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -9,6 +9,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from pipeline import params_file, project
+from pipeline.cli.by_columns import is_guessed
 from pipeline.cli.guess import Found
 from pipeline.data import tokenizer
 from pipeline.errors import UserError
@@ -17,6 +18,7 @@ from pipeline.params import Model, Params, Tokenizer, Train
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+EXAMPLES = Path("examples")
 _SAMPLE = 2_000  # rows that are tokenized to choose max_seq_length
 _KEPT_WHOLE = 0.99  # share of the texts that max_seq_length shall not cut
 _LONGEST = 512  # tokens; longer ones mostly cost more than they gain
@@ -37,7 +39,10 @@ def suit(found: Found, model: str | None) -> Params:
         UserError: there is no such model, or it does not fit.
     """
     params = _outside(found)
-    params = _fine_tuning(params, found, model) if model else _from_scratch(params, found)
+    if model:
+        params = _fine_tuning(params, found, model)
+    else:
+        params = _from_scratch(params, found) if is_guessed(found.task) else _as_the_example(params, found)
     found.why["tracking.experiment_name"] = "the name in MLflow: after the file, its folder or the project's"
     Params.model_validate(params.model_dump())
     return params
@@ -50,7 +55,9 @@ def _outside(found: Found) -> Params:
         before = Params()
     name = _experiment_name(Path(str(found.data.train_file)))
     tracking = before.tracking.model_copy(update={"experiment_name": name, "run_name": None})
-    return Params(data=found.data, hardware=before.hardware, tracking=tracking, promotion=before.promotion)
+    return Params(
+        task=found.task, data=found.data, hardware=before.hardware, tracking=tracking, promotion=before.promotion
+    )
 
 
 def _experiment_name(path: Path) -> str:
@@ -71,7 +78,8 @@ def _fine_tuning(params: Params, found: Found, name: str) -> Params:
     config, encoder = load_config(chosen), load_tokenizer(params)
     assert encoder is not None, "a pretrained model brings its tokenizer"
     found.why["model.model_name_or_path"] = f"a {config.model_type} model, with its own tokenizer"
-    length = _max_seq_length(found, encoder, positions(config) or _LONGEST)
+    longest = positions(config) or _LONGEST
+    length = _max_seq_length(found, encoder, longest) if is_guessed(found.task) else min(longest, _LONGEST)
     rate, found.why["train.learning_rate"] = _rate(config)
     train = Train().model_copy(update={"learning_rate": rate, "num_train_epochs": 3, "global_batch_size": 32})
     found.why["train.num_train_epochs"] = "usual for a pretrained model"
@@ -97,6 +105,20 @@ def _from_scratch(params: Params, found: Found) -> Params:
     encoder = tokenizer.train((text for column in _texts(found, _SAMPLE) for text in column), chosen)
     length = _max_seq_length(found, encoder, _LONGEST)
     return params.model_copy(update={"tokenizer": chosen.model_copy(update={"max_seq_length": length})})
+
+
+def _as_the_example(params: Params, found: Found) -> Params:
+    """From scratch, as the task's example is: what suits a model of its kind. A task without one has the defaults."""
+    path = EXAMPLES / found.task / project.PARAMS.name
+    if not path.is_file():
+        return params
+    example = params_file.read(path)
+    found.why["model.config"] = found.why["tokenizer.max_seq_length"] = found.why["train.learning_rate"] = f"as {path}"
+    found.notes.append(f"Model, tokenizer and training are those of {path}, which is small; make them fit your rows.")
+    evaluate = example.evaluate.model_copy(update={"slices": []})
+    return params.model_copy(
+        update={"tokenizer": example.tokenizer, "model": example.model, "train": example.train, "evaluate": evaluate}
+    )
 
 
 def _texts(found: Found, rows: int | None = None) -> list[list[str]]:

@@ -190,7 +190,6 @@ def test_a_file_that_is_not_there_names_the_nearest(run: Init):
     [
         ([], "is empty"),
         (["text,label"], "no row follows"),
-        (["text,label", *["a,1.5", "b,2.25"] * 5], "regression"),
         (["text,label", *["a,same"] * 5], "a classifier needs at least two labels"),
         (["text", *["a", "b"] * 5], "--label-column NAME"),
         (["text,label", "a,x", "b"], "line 3"),

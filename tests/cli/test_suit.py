@@ -21,7 +21,8 @@ def found(name: str = "train.csv", rows: int = 60, texts: list[str] | None = Non
         {"id": [f"{row}" for row in range(len(texts))], "text": texts, "label": ["a", "b"] * (len(texts) // 2)}
     )
     columns = {"text_column_names": ["text"], "label_column_name": "label"}
-    return Found(Data(dataset_name=None, train_file=f"data/raw/{name}", **columns), table, {})
+    data = Data(dataset_name=None, train_file=f"data/raw/{name}", **columns)
+    return Found(Params().task, ["text"], "label", data, table, {})
 
 
 def test_from_scratch_keeps_the_default_model_and_sizes_the_vocabulary_and_the_length(folder: Path):
