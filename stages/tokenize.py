@@ -1,6 +1,6 @@
 """Encode the prepared rows into the token store, and count what max_seq_length cuts off."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from pipeline import json_file, project
 from pipeline.data import store
 from pipeline.data.packing import SEPARATING, pack
-from pipeline.errors import UserError
+from pipeline.errors import UserError, counted
 from pipeline.model import origin
 from pipeline.model.config import load_config
 from pipeline.model.tokenizer import make_tokenizer
@@ -41,6 +41,18 @@ def tokenize(params: Params) -> None:
         cut[split] = store.Store(path).truncation(_parquet(split).metadata.num_rows)
     origin.note(params)
     json_file.write(project.TOKENIZED / "truncation.json", cut)
+    for split, found in cut.items():
+        for loss in _losses(found):
+            print(f"tokenize: note: {split}: {loss} (tokenizer.max_seq_length, over_length)")
+
+
+def _losses(found: Mapping[str, int]) -> Iterator[str]:
+    """What became of rows that are too long: nobody shall have to open the report to learn that most are gone."""
+    rows = counted(found["rows"], "row")
+    if found["rows_dropped"]:
+        yield f"{found['rows_dropped']:,} of {rows} left out"
+    if found["rows_cut"]:
+        yield f"{found['rows_cut']:,} of {rows} cut, with {found['tokens_cut'] / found['tokens']:.1%} of all tokens"
 
 
 def _examples(task: Task, tokenizer: "PreTrainedTokenizerBase", params: Params, split: str) -> Iterator[pa.Table]:

@@ -108,7 +108,7 @@ def _batch(folder: Path, source: Path, output: Path, names: tuple[str, ...]) -> 
     done = batch.predict(Predictor.load(folder, *_settings()), folder, source, output, names)
     said = f"{output.name}: {counted(done.rows, 'row')}"
     said += f", {done.resumed:,} of them answered by an earlier run" if done.resumed else ""
-    said += f"; {done.unanswered:,} have an empty text, and no answer" if done.unanswered else ""
+    said += f"; {counted(done.unanswered, 'empty text')} without an answer" if done.unanswered else ""
     click.echo(f"{said}.", err=True)
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.data.rows import is_number, label_column, label_names, require_columns, shown, where
-from pipeline.errors import UserError, did_you_mean
+from pipeline.errors import UserError, counted, did_you_mean
 
 _KEY = "data.label_column_name"
 
@@ -65,9 +65,10 @@ def known_labels(
     """
     labels = label_names(chain.from_iterable(shown["train"]))
     if len(labels) < fewest:
+        rows = f"all of {counted(len(shown['train']), 'training row')}"
         have = f"have the label '{labels[0]}'" if labels else "have no label"
         raise UserError(
-            f"data.label_column_name: all {len(shown['train']):,} training rows {have} in the column '{column}'.\n"
+            f"data.label_column_name: {rows} {have} in the column '{column}'.\n"
             f"A classifier needs at least {'two labels' if fewest > 1 else 'one'}."
         )
     known = set(labels)

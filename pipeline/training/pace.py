@@ -2,6 +2,7 @@
 
 import time
 
+from pipeline.errors import counted
 from pipeline.progress import Bar
 from pipeline.training.loop import Step
 
@@ -23,7 +24,7 @@ class Pace:
         self._progress.advance(note=self._note)
         if step.number - self._done == _STEPS_BEFORE_ESTIMATE:
             seconds = (time.monotonic() - self._started) / _STEPS_BEFORE_ESTIMATE * (self._total - self._done)
-            left = f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
+            left = f"{seconds / 60:.1f} minutes" if seconds >= 60 else counted(round(seconds), "second")
             self._progress.say(f"train: {self._total - self._done:,} steps, about {left}")
 
     def read(self, loss: float, learning_rate: float) -> float:

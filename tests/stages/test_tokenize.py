@@ -1,3 +1,5 @@
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,15 @@ from pipeline.data.batches import micro_batches
 from pipeline.data.store import Store
 from pipeline.model.config import load_config
 from pipeline.model.fit import adapt
-from pipeline.params import Evaluate, Model, Params, Tokenizer
+from pipeline.params import Data, Evaluate, Model, Params, Tokenizer
 from pipeline.tasks.base import Collation, Task
 from pipeline.tasks.causal_lm import CausalLM
 from pipeline.tasks.text_classification import TextClassification
+from stages.prepare import prepare
 from stages.tokenize import tokenize
 
 BUDGET = 256
+Said = Callable[[str], list[str]]
 
 
 @pytest.mark.parametrize(
@@ -68,3 +72,35 @@ def test_a_micro_batch_of_any_model_keeps_to_its_tokens(folder: Path, kind: str,
     ]
     assert max(sizes) <= BUDGET
     assert sum(sizes) < 1.5 * store.lengths.sum()
+
+
+@pytest.fixture
+def said(folder: Path, capsys: pytest.CaptureFixture[str]) -> Said:
+    """What the stage says of long rows, half of all, by what becomes of them."""
+    project.RAW.mkdir(parents=True)
+    rows = [f"{'a long text of words ' * (row % 2 * 5)}word{row},{'ab'[row // 2 % 2]}\n" for row in range(80)]
+    (project.RAW / "train.csv").write_text(f"text,label\n{''.join(rows)}", encoding="utf-8")
+
+    def run(over_length: str) -> list[str]:
+        settings = Tokenizer(vocab_size=300, max_seq_length=16, over_length=over_length)
+        params = Params(data=Data(dataset_name=None, train_file="data/raw/train.csv"), tokenizer=settings)
+        prepare(params)
+        capsys.readouterr()
+        tokenize(params)
+        return [line for line in capsys.readouterr().out.splitlines() if "train: " in line]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("over_length", "told"),
+    [("drop", r"note: train: \d+ of 64 rows left out"), ("truncate", r"\d+ of 64 rows cut, with \d\d\.\d% of all tok")],
+)
+def test_it_says_how_many_rows_were_too_long(said: Said, over_length: str, told: str) -> None:
+    (line,) = said(over_length)
+    assert pytest.approx(32, abs=8) == int(line.split("train: ")[1].split()[0])
+    assert re.search(told, line)
+
+
+def test_where_nothing_is_lost_nothing_is_said(said: Said) -> None:
+    assert said("window") == []

@@ -140,7 +140,7 @@ def test_lists_of_labels_make_rows_with_their_ids() -> None:
     [
         ({"train": raw([["a"], None])}, "train.jsonl, line 2: the column 'label' is null. A row needs a list"),
         ({"train": raw([["a"], ["b", None]])}, "train.jsonl, line 2: the column 'label' is null"),
-        ({"train": raw([[], []], pa.list_(pa.string()))}, "all 2 training rows have no label in the column 'label'"),
+        ({"train": raw([[], []], pa.list_(pa.string()))}, "all of 2 training rows have no label in the column 'label'"),
         (
             {"train": raw(SETS), "test": raw([["good"], ["god"]], split="test")},
             "test.jsonl, line 2: the label 'god' in test never occurs in training. Did you mean 'good'",
