@@ -71,14 +71,14 @@ def _short(value: str) -> str:
 
 def _scores(found: Mapping[str, Any]) -> Table:
     table = _table("Scores")
-    table.add_column("")
-    for score in found["runs"][0]["scores"]:
-        table.add_column(score, no_wrap=True)
+    table.add_column("", no_wrap=True)
     for run in found["runs"]:
         name = Text(run["name"])
         if run["seeds"] > 1:
             name.append(f"\n{run['seeds']} seeds", "dim")
-        table.add_row(name, *(_score(score) for score in run["scores"].values()))
+        table.add_column(name, overflow="fold")
+    for score in found["runs"][0]["scores"]:
+        table.add_row(score, *(_score(run["scores"][score]) for run in found["runs"]))
     return table
 
 
@@ -90,8 +90,10 @@ def _score(found: Mapping[str, float | None]) -> Text:
 def _differences(comparison: Mapping[str, Any], found: Mapping[str, Any]) -> Table:
     table = _table(f"{comparison['name']} minus {found['runs'][0]['name']}, on the same rows")
     level = f"{found['confidence_level'] * 100:g}% interval"
-    for name in ("", "difference", level, "p-value", "smallest", ""):
+    table.padding = (0, 1, 0, 0)  # the widest names and numbers fit beside each other
+    for name in ("", "difference", level, "p-value", "smallest"):
         table.add_column(name, no_wrap=True)
+    table.add_column("")
     for score, difference in comparison["differences"].items():
         smallest = difference["smallest"]
         table.add_row(

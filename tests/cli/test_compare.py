@@ -43,6 +43,15 @@ def test_tables_fit_and_say_what_matters(ask: Callable[..., Result]) -> None:
     assert "0 wrong before, right now" in said.stdout
 
 
+def test_no_name_and_no_number_is_cut_off(ask: Callable[..., Result]) -> None:
+    said = ask().stdout
+    scores = said[said.index("Scores") : said.index("right before, wrong now")]
+    assert "…" not in scores
+    lines = [" ".join(line.split()) for line in scores.splitlines()]
+    for name in ("lr 0.003 bs 64", "lr 0.001 bs 64", "accuracy", "calibration_error", "difference", "p-value"):
+        assert any(name in line for line in lines), name
+
+
 def test_json_is_all_there_is_and_the_page_is_written_beside_it(ask: Callable[..., Result], tmp_path: Path) -> None:
     said = ask("--json", "--html", str(tmp_path / "page.html"), "--split", "test", "--slice", "source")
     found = json.loads(said.stdout)

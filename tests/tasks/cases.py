@@ -241,7 +241,7 @@ CASES = [
     ),
 ]
 OF_THE_PROJECT = {case.task for case in CASES if not case.stages}
-assert set(names()) == OF_THE_PROJECT, "every task has a case, and every case a task"
+assert set(names()) == OF_THE_PROJECT, f"a task and its case go together: {set(names()) ^ OF_THE_PROJECT}"
 
 
 def depending_on(package: str, pipeline: str, stages: Collection[str]) -> str:
