@@ -141,8 +141,6 @@ def _shortened(value: object) -> str:
 
 
 def _plain(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {inner}" for key, inner in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

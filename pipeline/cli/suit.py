@@ -113,7 +113,7 @@ def _as_the_example(params: Params, found: Found) -> Params:
     if not path.is_file():
         return params
     example = params_file.read(path)
-    found.why["model.config"] = found.why["tokenizer.max_seq_length"] = found.why["train.learning_rate"] = f"as {path}"
+    found.why["tokenizer.max_seq_length"] = found.why["train.learning_rate"] = "as in the task's example"
     found.notes.append(f"Model, tokenizer and training are those of {path}, which is small; make them fit your rows.")
     evaluate = example.evaluate.model_copy(update={"slices": []})
     return params.model_copy(

@@ -104,6 +104,7 @@ def test_from_scratch_a_task_begins_as_its_example(run: Init):
     params, example = written(result), params_file.read(Path("examples/token-classification/params.yaml"))
     assert (params.model, params.tokenizer, params.train) == (example.model, example.tokenizer, example.train)
     assert "those of examples/token-classification/params.yaml" in result.stdout
+    assert "data.validation_file" in result.stdout  # no value is so long that the keys are cut
 
 
 def test_a_sibling_that_the_task_cannot_take_is_left_out(run: Init):
