@@ -20,7 +20,7 @@ class _End(TrainerCallback):  # type: ignore[misc]
     """Notes when the first step has ended."""
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        print(json.dumps({"ended": time.time()}))
+        self.ended = time.time()
 
 
 def main() -> None:
@@ -33,13 +33,15 @@ def main() -> None:
     arguments = TrainingArguments(
         output_dir="trainer", max_steps=1, per_device_train_batch_size=8, save_strategy="no", report_to="mlflow"
     )
+    end = _End()
     Trainer(
         transformers.AutoModelForSequenceClassification.from_config(config),
         arguments,
         train_dataset=rows.select_columns(["input_ids", "attention_mask", "label"]),
         data_collator=transformers.DataCollatorWithPadding(tokenizer),
-        callbacks=[_End()],
+        callbacks=[end],
     ).train()
+    print(json.dumps({"ended": end.ended}))
 
 
 if __name__ == "__main__":
