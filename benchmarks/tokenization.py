@@ -1,7 +1,7 @@
 """From rows to tokens on disk: the stage `tokenize`, datasets' `map`, and the encoder alone, which keeps nothing.
 
-python -m benchmarks.tokenize FOLDER
-python -m benchmarks.tokenize FOLDER --texts FILE --megabytes 5000 --only Reprise --repeats 1
+python -m benchmarks.tokenization FOLDER
+python -m benchmarks.tokenization FOLDER --texts FILE --megabytes 5000 --only Reprise --repeats 1
 
 FOLDER is that of a pretrained model with a fast tokenizer. The texts are the lines of FILE, or of this project's
 documentation, over and over. What is measured begins when everything is imported. The stage and `map` write
@@ -128,7 +128,7 @@ def main(
         variables = {"PYTHONPATH": str(contest.HOME), "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
         def command(contestant: str) -> list[str | Path]:
-            return [sys.executable, "-m", "benchmarks.tokenize", "--one", contestant, model.resolve()]
+            return [sys.executable, "-m", "benchmarks.tokenization", "--one", contestant, model.resolve()]
 
         chosen = only or tuple(_CONTESTANTS)
         runs = {each: partial(contest.run, command(each), folder, variables) for each in chosen}
