@@ -45,6 +45,8 @@ def environment(folder: Path | None = None) -> Path:
 def run(command: Sequence[str | Path], cwd: Path, variables: Mapping[str, str] | None = None) -> dict[str, float]:
     """Run a program to its end.
 
+    Linux begins to count a program's memory with that of the process that starts it: keep that one small.
+
     Args:
         variables: what is added to the environment.
 

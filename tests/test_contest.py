@@ -45,7 +45,7 @@ def test_a_program_is_measured_and_may_say_more(tmp_path: Path) -> None:
     found = contest.run([sys.executable, "-c", code], tmp_path, {"TOKENS": "7"})
     assert found["tokens"] == 7
     assert found["CPU seconds"] > 0 and found["seconds"] > 0
-    assert 1 < found["peak MiB"] < 1000
+    assert found["peak MiB"] > 1
     assert "TOKENS" not in os.environ
 
 

@@ -188,7 +188,7 @@ def test_the_labels_are_those_of_all_types_in_training() -> None:
             ["I-PERS"],
             r"data/raw/test.jsonl, line 1: the type 'PERS' in test never .* Did you mean 'PER'\?\nAdd training",
         ),
-        (["O", "O"], r"data/raw/test.jsonl, line 1: 1 words, but 2 tags"),
+        (["O", "O"], r"data/raw/test.jsonl, line 1: 1 word, but 2 tags"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(tags: list[str], message: str) -> None:
