@@ -18,7 +18,7 @@ endif
 # DVC starts each stage as `python -m ...`, with the python that comes first on PATH.
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help run example test test-all test-services test-faults ui lint format schema constraints clean
+.PHONY: help run example test test-all test-services test-faults bench ui lint format schema constraints clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,11 @@ test-services: $(VENV)  ## install and start PostgreSQL, an S3 store and MLflow,
 
 test-faults: $(VENV)  ## kill, fill and crowd: the slow proofs that nothing is lost (half an hour)
 	@$(IN_VENV) .venv/bin/python -m pytest -m slow -s --durations=0 $(TEST_ARGS)
+
+bench: $(VENV)  ## time this beside Trainer, Lightning and Accelerate (an hour): make bench MODEL=all-MiniLM-L6-v2
+	@$(IN_VENV) .venv/bin/python -m benchmarks.training.run
+	@$(IN_VENV) .venv/bin/python -m benchmarks.start_up
+	@test -z "$(MODEL)" || $(IN_VENV) .venv/bin/python -m benchmarks.tokenization "$(MODEL)"
 
 ui: $(VENV)  ## open MLflow on the charts of the training runs
 	@$(IN_VENV) .venv/bin/reprise ui

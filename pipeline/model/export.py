@@ -36,6 +36,9 @@ def export(
         # Of no use in training; whoever generates with the model wants it.
         model.config.use_cache = model.generation_config.use_cache = True
     model.save_pretrained(unfinished)
+    # safetensors lets nobody but the owner read its files; those beside them are as the user wants files to be.
+    for weights in unfinished.rglob("*.safetensors"):
+        weights.chmod((unfinished / "config.json").stat().st_mode)
     encoder.save_pretrained(unfinished)
     card = {"task": params.task, "state": task.state(), "tokenizer": params.tokenizer.model_dump(mode="json")}
     json_file.write(unfinished / project.MODEL_CARD, card)

@@ -48,6 +48,7 @@ def test_the_export_is_a_plain_hugging_face_folder(folder: Path) -> None:
     assert TextClassification.of_state(card["state"]) == TASK
     assert Settings(**card["tokenizer"]) == params.tokenizer
     assert sorted(path.name for path in Path("models").iterdir()) == ["best"]
+    assert len({path.stat().st_mode for path in Path("models/best").iterdir()}) == 1  # who may read one may read all
     same = load(Path("models/best"), TASK)
     assert all(torch.equal(one, other) for one, other in zip(same.parameters(), model.parameters(), strict=True))
 
