@@ -33,10 +33,10 @@ def _drawn(median: float, spread: float, least: int, most: int) -> Lengths:
     return lambda draw, count: np.clip(draw.lognormal(np.log(median), spread, count), least, most).astype(np.int64)
 
 
-CLASSIFICATION = Work("classification", 32, steps=12, warm_up=2, longest=128, precision="fp32", threads=1)
+CLASSIFICATION = Work("classification", 32, steps=8, warm_up=2, longest=128, precision="fp32", threads=1)
 WORKS: Mapping[str, tuple[Work, Lengths]] = {
     "ag-news": (CLASSIFICATION, _drawn(50, 0.35, 10, 128)),
-    "sst-2": (replace(CLASSIFICATION, steps=30), _drawn(11, 0.75, 4, 66)),
+    "sst-2": (replace(CLASSIFICATION, steps=20), _drawn(11, 0.75, 4, 66)),
     "causal-lm": (
         Work("causal-lm", 8, steps=8, warm_up=2, longest=256, precision="fp32", threads=1),
         _drawn(150, 0.8, 5, 2000),
