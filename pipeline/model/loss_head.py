@@ -103,7 +103,7 @@ class _Summed(torch.autograd.Function):
         loss = torch.zeros((), device=states.device)
         by_states = torch.empty_like(states)
         by_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
-        by_bias = torch.zeros_like(bias, dtype=torch.float32) if ctx.needs_input_grad[2] else None
+        by_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[2] else None
         for start in range(0, len(states), _POSITIONS):
             here = slice(start, start + _POSITIONS)
             logits = functional.linear(states[here], words, None if bias is None else bias.to(states.dtype)).float()
