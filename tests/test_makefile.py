@@ -40,7 +40,9 @@ def clone(tmp_path: Path) -> Path:
 
 
 def example(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"TMPDIR": str(folder.parent)}
+    # As from a shell, also where `make test` runs this.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    environment |= {"TMPDIR": str(folder.parent)}
     return subprocess.run(["make", "example", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
 
 
