@@ -128,7 +128,8 @@ def gradients(params: Params, kinds: list[str], parts: list[int]) -> dict[str, t
             torch.manual_seed(0)
             arranged = changed(params, hardware)
             tokenizer = AutoTokenizer.from_pretrained(project.TOKENIZED / "tokenizer")
-            model = place(arranged, task, tokenizer, world).train()
+            # In 64 bits: the gradients of some fresh models all but cancel out, and rounding would be all that is left.
+            model = place(arranged, task, tokenizer, world).train().double()
             parallel = arrange(model, world, arranged.hardware, lambda: False)
             collation = Collation(model.config, tokenizer)
             said = ask(model, task, params, collation, world) if task.needs_reference else {}
