@@ -64,17 +64,14 @@ def evaluate(params: Params, world: World) -> Findings:
     written = _written(model, task, rows, collation, world, params)
     if task.generates == "all":
         predictions = {split: task.with_texts(found, written[split]) for split, found in predictions.items()}
-    # Sparse solvers gain nothing from more threads (four took 20 times as long), and their last digits depend on them.
-    with threadpool_limits(1):
-        baselines = task.baselines(rows["train"], rows["test"])
-        baselines |= task.baselines_on_tokens(stores["train"], stores["test"], rows["test"], collation)
-    metrics = judge(task, predictions, baselines, params.evaluate)
+    metrics = judge(task, predictions, _baselines(task, rows, stores, collation), params.evaluate)
     answered = {
         split: _examples(task, split, rows[split], stores[split], predictions[split], params) for split in predictions
     }
     metrics["slices"] = slices.scored(answered["test"], params.evaluate)
     training = _read_json(project.TRAIN_METRICS)
     is_one_label = _is_one_label(task, rows["test"])
+    labels = task.labels if is_one_label else ()
     views = task.views(written.get("test", rows["test"]), predictions["test"], params.evaluate.n_mistakes)
     minimised = _minimised(task, params.train)
     findings = Findings(
@@ -90,9 +87,9 @@ def evaluate(params: Params, world: World) -> Findings:
         drawings=[
             *_drawn_scores(metrics),
             *_drawn_curves(training, minimised),
-            *(_drawn_confusions(predictions["test"], task.labels) if is_one_label else ()),
+            *(_drawn_confusions(predictions["test"], labels) if labels else ()),
             *(diagonal(view) for view in views if isinstance(view, Diagonal)),
-            *_drawn_data(rows, stores, task.labels if is_one_label else (), task.most_tokens(params.tokenizer)),
+            *_drawn_data(rows, stores, labels, task.most_tokens(params.tokenizer)),
         ],
         views=views,
         columns=task.inputs,
@@ -101,8 +98,18 @@ def evaluate(params: Params, world: World) -> Findings:
         minimised=minimised,
     )
     _write(findings, answered)
-    _write_confusions(predictions["test"], task.labels if is_one_label else ())
+    _write_confusions(predictions["test"], labels)
     return findings
+
+
+def _baselines(
+    task: Task, rows: Mapping[str, pa.Table], stores: Mapping[str, Store], collation: Collation
+) -> dict[str, Predictions]:
+    """What is known without the model, of the test rows."""
+    # Sparse solvers gain nothing from more threads (four took 20 times as long), and their last digits depend on them.
+    with threadpool_limits(1):
+        found = task.baselines(rows["train"], rows["test"])
+        return found | task.baselines_on_tokens(stores["train"], stores["test"], rows["test"], collation)
 
 
 def _write(findings: Findings, answered: Mapping[str, Examples]) -> None:
