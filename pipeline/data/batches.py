@@ -52,24 +52,34 @@ def _order(examples: int, seed: int, epoch: int) -> np.ndarray:
     return order
 
 
-def micro_batches(lengths: np.ndarray, indices: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Cut examples into micro-batches of like lengths, so that padding all but vanishes.
+# Padded tokens for one real token, at most, of a model that computes without padding: it pads its embeddings all the same.
+_PADDED = 4
+
+
+def micro_batches(
+    lengths: np.ndarray, indices: np.ndarray, budget: int, without_padding: bool = False
+) -> list[np.ndarray]:
+    """Cut examples into micro-batches of like lengths, so that there is little padding.
 
     Args:
         lengths: (examples,) tokens of every example in the store.
         indices: the examples to cut.
-        budget: padded tokens (examples x longest) of a micro-batch; one example alone may be longer.
+        budget: tokens of a micro-batch, which are padded ones (examples x longest) unless the model computes without
+            padding; one example alone may be longer.
 
     Returns:
         The micro-batches, longest examples first, so that the one that needs most memory runs first.
     """
     ordered = indices[np.lexsort((indices, -lengths[indices]))]
     sizes = lengths[ordered].tolist()
-    cuts, start = [], 0
-    for place in range(len(sizes)):
-        if place > start and (place - start + 1) * sizes[start] > budget:
+    cuts, start, real = [], 0, 0
+    for place, size in enumerate(sizes):
+        padded = (place - start + 1) * sizes[start]
+        full = max(real + size, padded / _PADDED) > budget if without_padding else padded > budget
+        if place > start and full:
             cuts.append(place)
-            start = place
+            start, real = place, 0
+        real += size
     return np.split(ordered, cuts)
 
 

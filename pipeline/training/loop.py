@@ -12,6 +12,7 @@ from torch import nn
 from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
 from pipeline.model.loss_head import gives_loss, summed_loss
+from pipeline.model.unpadded import without_padding
 from pipeline.params import Train
 from pipeline.tasks.base import Batch, Collation, Task
 from pipeline.training import dropout
@@ -111,7 +112,8 @@ def loss_of(
     def forward(part: Part, module: nn.Module) -> tuple[Any, Batch]:
         batch = task.collate(store.examples(part.indices), collation).to(world.device)
         head = summed_loss(model, batch.labels, train.label_smoothing_factor) if sums else contextlib.nullcontext()
-        with world.autocast(), dropout.seeded(model, world.device, train.seed, step, part.place), head:
+        drawn = dropout.seeded(model, world.device, train.seed, step, part.place)
+        with world.autocast(), drawn, head, without_padding(model, batch.inputs):
             return module(**batch.inputs), batch
 
     def loss(part: Part) -> torch.Tensor:

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
 from pipeline.data.batches import level, micro_batches, shares
+from pipeline.model.unpadded import unpads
 from pipeline.training.worker import PREEMPTED
 from pipeline.world import World
 
@@ -104,7 +105,8 @@ class _Dealt(Parallel):
 
     def cut(self, lengths: np.ndarray, indices: np.ndarray, budget: int) -> list[Part]:
         size, rank = self.world.size, self.world.rank
-        cuts = level([micro_batches(lengths, share, budget) for share in shares(lengths, indices, size)])
+        unpadded = unpads(self.model)
+        cuts = level([micro_batches(lengths, share, budget, unpadded) for share in shares(lengths, indices, size)])
         return [
             Part(number * size + rank, part if len(part) else indices[:1], idle=not len(part))
             for number, part in enumerate(cuts[rank])
@@ -158,7 +160,8 @@ class Tree(Parallel):
     """
 
     def cut(self, lengths: np.ndarray, indices: np.ndarray, budget: int) -> list[Part]:
-        leaves = [Part(place, part) for place, part in enumerate(micro_batches(lengths, indices, budget))]
+        cuts = micro_batches(lengths, indices, budget, unpads(self.model))
+        leaves = [Part(place, part) for place, part in enumerate(cuts)]
         own = self._below(leaves, self.world.rank)
         most = len(self._below(leaves, 0))
         return own + [Part(0, indices[:1], idle=True)] * (most - len(own))

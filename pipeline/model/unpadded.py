@@ -1,0 +1,312 @@
+"""Layers without padding: from the first layer to the last, a micro-batch is one flat row of its real tokens.
+
+The model is handed padded tensors and returns them, so that embeddings, heads and tasks know nothing of it. Before the
+first layer its tokens are gathered, after the last one they are put back; attention, the only part of a layer in which
+tokens see each other, runs over groups of sequences of like lengths. The model's code stays as transformers has it: it
+finds its attention by name, and a layer takes hooks. ModernBERT does the same within its own code (Warner et al., 2024,
+https://arxiv.org/abs/2412.13663).
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.masking_utils import AttentionMaskInterface
+
+KINDS = frozenset(
+    (
+        "bert",
+        "camembert",
+        "distilbert",
+        "electra",
+        "gemma",
+        "gemma3_text",
+        "gpt2",
+        "gpt_neox",
+        "llama",
+        "mistral",
+        "modernbert",
+        "olmo2",
+        "phi3",
+        "qwen2",
+        "qwen3",
+        "roberta",
+        "smollm3",
+        "xlm-roberta",
+    )
+)
+"""Models whose layers look at other tokens in their attention alone, by the interface; a test looks at each of them."""
+
+_NAME = "unpadded"
+# A group takes sequences that are shorter than its longest by so many tokens, or by this share of it.
+_SHORTER, _SHARE = 16, 4
+# The flat row is filled up to a multiple: oneDNN prepares its products anew for every number of rows that it meets, which
+# takes longer than some of the products.
+_ROWS = 64
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Sequences of like lengths, which follow each other in the flat row.
+
+    Attributes:
+        tokens: where they stand in that row.
+        shape: (sequences, longest).
+        padded: (sequences * longest,) int64, the token of the group at each place; its first one for padding.
+        places: (tokens,) int64, the opposite.
+        real: (sequences, 1, 1, longest) bool: no padding.
+    """
+
+    tokens: slice
+    shape: tuple[int, int]
+    padded: Tensor
+    places: Tensor
+    real: Tensor
+
+    @staticmethod
+    def of(start: int, lengths: np.ndarray) -> "_Group":
+        """Sequences of these lengths, of which the first stands at this token of the row."""
+        shape = (len(lengths), int(lengths[0]))
+        real = np.arange(shape[1]) < lengths[:, None]
+        places = np.flatnonzero(real)
+        padded = np.zeros(real.size, np.int64)
+        padded[places] = np.arange(len(places))
+        mask = torch.from_numpy(real)[:, None, None]
+        tokens = slice(start, start + len(places))
+        return _Group(tokens, shape, torch.from_numpy(padded), torch.from_numpy(places), mask)
+
+    @property
+    def even(self) -> bool:
+        """All sequences have one length."""
+        return len(self.places) == len(self.padded)
+
+    def apart(self, row: Tensor) -> Tensor:
+        """(sequences, heads, longest, size) of the flat row (tokens, heads, size)."""
+        states = row[self.tokens].flatten(1)
+        if not self.even:
+            states = _Spread.apply(states, self.padded, self.places)  # type: ignore[no-untyped-call]
+        return states.view(*self.shape, *row.shape[1:]).transpose(1, 2)
+
+    def together(self, states: Tensor) -> Tensor:
+        """The opposite of `apart`: (tokens of the group, heads * size)."""
+        rows = states.transpose(1, 2).flatten(2).flatten(0, 1)
+        if self.even:
+            return rows
+        picked: Tensor = _Pick.apply(rows, self.places)  # type: ignore[no-untyped-call]
+        return picked
+
+
+class _Spread(torch.autograd.Function):
+    """Rows to padded places. What stands in the padding is of no matter, and no gradient comes from there."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, padded: Tensor, places: Tensor) -> Tensor:
+        ctx.places = places
+        return rows.index_select(0, padded)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0].index_select(0, ctx.places), None, None
+
+
+class _Pick(torch.autograd.Function):
+    """Rows from padded places: index_select, whose backward knows that no row is picked twice."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, places: Tensor) -> Tensor:
+        ctx.places, ctx.rows = places, len(rows)
+        return rows.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        return gradient.new_zeros(ctx.rows, *gradient.shape[1:]).index_copy_(0, ctx.places, gradient), None
+
+
+@dataclass(frozen=True)
+class _Flat:
+    """Where the tokens of a micro-batch stand in its padded tensors.
+
+    Attributes:
+        places: (tokens and more,) int64, in tensors (sequences, longest) read row by row; the longest sequence comes
+            first. What fills the row up is copies of a token that nobody sees.
+        tokens: how many are real.
+        groups: what attention takes at once.
+        shape: (sequences, longest) of the padded tensors.
+    """
+
+    places: Tensor
+    tokens: int
+    groups: Sequence[_Group]
+    shape: tuple[int, int]
+    _made: dict[int, tuple[Any, Any]] = field(default_factory=dict, repr=False)
+
+    def of(self, value: Any) -> Any:
+        """As one row: (1, tokens and more, ...) of a tensor (sequences or 1, longest, ...); all else as it is."""
+        if isinstance(value, tuple):
+            return tuple(self.of(part) for part in value)
+        if not isinstance(value, Tensor) or value.shape[:2] not in (self.shape, (1, self.shape[1])):
+            return value
+        whole = value.expand(*self.shape, *value.shape[2:])
+        return whole.flatten(0, 1).index_select(0, self.places)[None]
+
+    def shared(self, value: Any) -> Any:
+        """`of` what every layer is handed, made once."""
+        if id(value) not in self._made:
+            self._made[id(value)] = value, self.of(value)  # the value, too, lest another one takes its id
+        return self._made[id(value)][1]
+
+    def padded(self, row: Tensor) -> Tensor:
+        """The opposite of `of`, with zeros for the padding: (sequences, longest, ...)."""
+        whole = row.new_zeros(self.shape[0] * self.shape[1], *row.shape[2:])
+        return whole.index_copy(0, self.places[: self.tokens], row[0, : self.tokens]).view(*self.shape, *row.shape[2:])
+
+    def enter_first(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The hook before the first layer, whose first argument is the states of the tokens."""
+        return self.enter(layer, (self.of(args[0]), *args[1:]), kwargs)
+
+    def enter(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The hook before any layer."""
+        return (args[0], *map(self.shared, args[1:])), {name: self.shared(value) for name, value in kwargs.items()}
+
+    def leave(self, layer: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        """The hook after the last layer."""
+        return (self.padded(output[0]), *output[1:]) if isinstance(output, tuple) else self.padded(output)
+
+
+_current: ContextVar[_Flat] = ContextVar("_current")
+
+
+def _flat(inputs: Mapping[str, Tensor]) -> _Flat | None:
+    """Of a micro-batch, by its mask and positions that start again; None where there is nothing to be gained."""
+    ids = inputs["input_ids"].numpy()
+    shape = (ids.size // ids.shape[-1], ids.shape[-1])
+    real = inputs["attention_mask"].numpy().reshape(shape) != 0 if "attention_mask" in inputs else np.ones(shape, bool)
+    starts = np.zeros(shape, bool)
+    if "position_ids" in inputs:
+        starts = inputs["position_ids"].numpy().reshape(shape) == 0
+    starts[np.arange(len(real)), real.argmax(axis=1)] = True
+    places = np.flatnonzero(real)
+    firsts = np.flatnonzero(starts.ravel()[places])
+    lengths = np.diff(firsts, append=len(places))
+    if len(places) == real.size and len(lengths) == len(real):
+        return None
+    order = np.argsort(-lengths, kind="stable")
+    ordered = [places[firsts[one] : firsts[one] + lengths[one]] for one in order]
+    filling = np.full(-len(places) % _ROWS, places[0])
+    return _Flat(torch.from_numpy(np.concatenate([*ordered, filling])), len(places), _groups(lengths[order]), shape)
+
+
+def _groups(lengths: np.ndarray) -> list[_Group]:
+    """Groups of sequences, the longest first."""
+    found: list[_Group] = []
+    start = first = 0
+    for place in range(1, len(lengths) + 1):
+        longest = lengths[first]
+        if place == len(lengths) or longest - lengths[place] > max(_SHORTER, longest // _SHARE):
+            group = _Group.of(start, lengths[first:place])
+            found.append(group)
+            start, first = group.tokens.stop, place
+    return found
+
+
+def unpads(model: PreTrainedModel) -> bool:
+    """Whether `without_padding` has an effect: on a CPU, on models of `KINDS` in transformers' own code.
+
+    A layer that is computed again in the backward would not find its hooks.
+    """
+    return (
+        model.config.model_type in KINDS
+        and model.device.type == "cpu"
+        and type(model).__module__.startswith("transformers.models.")
+        and model.config._attn_implementation == "sdpa"
+        and not model.is_activation_checkpointing
+    )
+
+
+@contextlib.contextmanager
+def without_padding(model: PreTrainedModel, inputs: Mapping[str, Tensor]) -> Iterator[None]:
+    """Compute the forward of a micro-batch without padding, if the model `unpads`.
+
+    Args:
+        inputs: of the batch; the last axis of each is the tokens.
+    """
+    flat = _flat(inputs) if unpads(model) else None
+    if flat is None:
+        yield
+        return
+    first, *others = all_layers = layers(model)
+    hooks = [first.register_forward_pre_hook(flat.enter_first, with_kwargs=True)]
+    hooks += [layer.register_forward_pre_hook(flat.enter, with_kwargs=True) for layer in others]
+    hooks.append(all_layers[-1].register_forward_hook(flat.leave))
+    before, token = model.config._attn_implementation, _current.set(flat)
+    model.config._attn_implementation = _NAME
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before
+        _current.reset(token)
+        for hook in hooks:
+            hook.remove()
+
+
+def layers(model: PreTrainedModel) -> list[nn.Module]:
+    """The layers, which a model of `KINDS` keeps in its first list of modules."""
+    return next(list(child) for child in model.base_model.modules() if isinstance(child, nn.ModuleList))
+
+
+def _attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """Attention of flat rows: query, key and value are (1, heads, tokens, size); (1, tokens, heads, size) comes back."""
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    rows = [states[0].transpose(0, 1) for states in (query, key, value)]
+    found = []
+    for group in _current.get().groups:
+        mask = _mask(group, causal, sliding_window)
+        states = scaled_dot_product_attention(
+            *map(group.apart, rows),
+            attn_mask=mask,
+            dropout_p=dropout,
+            is_causal=causal and mask is None,
+            scale=scaling,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        found.append(group.together(states))
+    filling = states.new_zeros(query.shape[2] - group.tokens.stop, found[0].shape[1])
+    return torch.cat([*found, filling]).view(1, query.shape[2], query.shape[1], value.shape[3]), None
+
+
+def _mask(group: _Group, causal: bool, window: int | None) -> Tensor | None:
+    """Which tokens of a sequence see which, broadcast over (sequences, heads, longest, longest), if not all of them.
+
+    None for what is causal and no more: padding comes after all that is real, and nobody looks at what it sees.
+    """
+    longest = group.shape[1]
+    seen = None if causal or group.even else group.real
+    if window is None or longest <= window:
+        return seen
+    apart = torch.arange(longest)[:, None] - torch.arange(longest)
+    near = (apart >= 0) & (apart < window) if causal else apart.abs() < window
+    return near if seen is None else near & seen
+
+
+AttentionInterface.register(_NAME, _attend)
+# The model makes no mask of its own: it would be of padded tensors.
+AttentionMaskInterface.register(_NAME, lambda *args, **kwargs: None)
