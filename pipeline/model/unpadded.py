@@ -185,23 +185,19 @@ _current: ContextVar[_Flat] = ContextVar("_current")
 
 
 def _flat(inputs: Mapping[str, Tensor]) -> _Flat | None:
-    """Of a micro-batch, by its mask and positions that start again; None where there is nothing to be gained."""
-    ids = inputs["input_ids"].numpy()
-    shape = (ids.size // ids.shape[-1], ids.shape[-1])
-    real = inputs["attention_mask"].numpy().reshape(shape) != 0 if "attention_mask" in inputs else np.ones(shape, bool)
-    starts = np.zeros(shape, bool)
-    if "position_ids" in inputs:
-        starts = inputs["position_ids"].numpy().reshape(shape) == 0
-    starts[np.arange(len(real)), real.argmax(axis=1)] = True
-    places = np.flatnonzero(real)
-    firsts = np.flatnonzero(starts.ravel()[places])
-    lengths = np.diff(firsts, append=len(places))
-    if len(places) == real.size and len(lengths) == len(real):
+    """Of a micro-batch, by its mask; None where there is nothing to be gained: in blocks of packed pieces, too."""
+    if "attention_mask" not in inputs or "position_ids" in inputs:
         return None
+    mask = inputs["attention_mask"].numpy()
+    real = mask.reshape(-1, mask.shape[-1]) != 0
+    if real.all():
+        return None
+    lengths = real.sum(axis=1)
     order = np.argsort(-lengths, kind="stable")
-    ordered = [places[firsts[one] : firsts[one] + lengths[one]] for one in order]
-    filling = np.full(-len(places) % _ROWS, places[0])
-    return _Flat(torch.from_numpy(np.concatenate([*ordered, filling])), len(places), _groups(lengths[order]), shape)
+    places = np.concatenate([np.flatnonzero(real[row]) + row * real.shape[1] for row in order])
+    filled = np.append(places, np.full(-len(places) % _ROWS, places[0]))
+    shape = (real.shape[0], real.shape[1])
+    return _Flat(torch.from_numpy(filled), len(places), _groups(lengths[order]), shape)
 
 
 def _groups(lengths: np.ndarray) -> list[_Group]:

@@ -7,7 +7,6 @@ import torch
 import transformers
 from transformers import AutoConfig, PreTrainedModel
 
-from pipeline.data.packing import SEPARATING
 from pipeline.model.unpadded import KINDS, layers, without_padding
 
 LENGTHS = (3, 30, 1, 30, 27)
@@ -40,16 +39,11 @@ def ragged() -> dict[str, torch.Tensor]:
     return {"input_ids": ids * mask, "attention_mask": mask}
 
 
-def packed() -> dict[str, torch.Tensor]:
-    ids = torch.randint(1, 50, (2, 9), generator=torch.Generator().manual_seed(1))
-    return {"input_ids": ids, "position_ids": torch.tensor([[0, 1, 2, 3, 0, 1, 2, 3, 4], [0, 0, 1, 2, 3, 4, 5, 6, 7]])}
-
-
 def said_and_learned(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """The outputs where there are tokens, and the gradient of their squares."""
     model.zero_grad()
     outputs = model(**inputs)[0]
-    if outputs.ndim == 3 and "attention_mask" in inputs:
+    if outputs.ndim == 3:
         outputs = outputs[inputs["attention_mask"].bool()]
     outputs.square().sum().backward()
     gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
@@ -62,7 +56,7 @@ def assert_unpadding_changes_nothing(model: PreTrainedModel, inputs: dict[str, t
     linear = next(module for module in layers(model)[-1].modules() if type(module).__name__ in ("Linear", "Conv1D"))
     with without_padding(model, inputs), linear.register_forward_pre_hook(lambda _, args: widths.append(args[0].shape)):
         flat_outputs, flat_gradient = said_and_learned(model, inputs)
-    real = inputs["attention_mask"].sum() if "attention_mask" in inputs else inputs["input_ids"].numel()
+    real = inputs["attention_mask"].sum()
     assert [width.numel() // width[-1] for width in widths] == [real + -real % 64]
     torch.testing.assert_close(flat_outputs, outputs, rtol=0, atol=1e-5)
     assert (flat_gradient - gradient).norm() <= 1e-5 * gradient.norm()
@@ -72,11 +66,6 @@ def assert_unpadding_changes_nothing(model: PreTrainedModel, inputs: dict[str, t
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_ragged_rows_say_and_learn_the_same(kind: str) -> None:
     assert_unpadding_changes_nothing(model_of(kind, "AutoModel"), ragged())
-
-
-@pytest.mark.parametrize("kind", sorted(KINDS & SEPARATING))
-def test_packed_rows_say_and_learn_the_same(kind: str) -> None:
-    assert_unpadding_changes_nothing(model_of(kind, "AutoModelForCausalLM"), packed())
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "gpt2", "llama"])
