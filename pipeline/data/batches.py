@@ -52,7 +52,7 @@ def _order(examples: int, seed: int, epoch: int) -> np.ndarray:
     return order
 
 
-# Padded tokens for one real token, at most, of a model that computes without padding: it pads its embeddings all the same.
+# Padded tokens to one real token, at most, where a model computes without padding: its embeddings are still padded.
 _PADDED = 4
 
 

@@ -35,7 +35,7 @@ def predict(
     Args:
         store: the examples of the rows.
         rows: the prepared rows.
-        micro_batch_tokens: padded tokens of one forward pass.
+        micro_batch_tokens: tokens of one forward pass, with padding.
         title: what the progress is called.
         go_on: called before every forward pass; ends the work by raising.
     """

@@ -47,8 +47,8 @@ KINDS = frozenset(
 _NAME = "unpadded"
 # A group takes sequences that are shorter than its longest by so many tokens, or by this share of it.
 _SHORTER, _SHARE = 16, 4
-# The flat row is filled up to a multiple: oneDNN prepares its products anew for every number of rows that it meets, which
-# takes longer than some of the products.
+# The flat row is filled up to a multiple: oneDNN prepares its products anew for every number of rows that it meets, and
+# that takes longer than some of the products.
 _ROWS = 64
 
 
@@ -219,9 +219,9 @@ def unpads(model: PreTrainedModel) -> bool:
     A layer that is computed again in the backward would not find its hooks.
     """
     return (
-        model.config.model_type in KINDS
+        type(model).__module__.startswith("transformers.models.")
+        and model.config.model_type in KINDS
         and model.device.type == "cpu"
-        and type(model).__module__.startswith("transformers.models.")
         and model.config._attn_implementation == "sdpa"
         and not model.is_activation_checkpointing
     )
@@ -270,14 +270,17 @@ def _attend(
     sliding_window: int | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of flat rows: query, key and value are (1, heads, tokens, size); (1, tokens, heads, size) comes back."""
+    """Attention of flat rows: (1, heads, tokens, size) of query, key and value make (1, tokens, heads, size)."""
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     rows = [states[0].transpose(0, 1) for states in (query, key, value)]
     found = []
     for group in _current.get().groups:
         mask = _mask(group, causal, sliding_window)
+        queries, keys, values = map(group.apart, rows)
         states = scaled_dot_product_attention(
-            *map(group.apart, rows),
+            queries,
+            keys,
+            values,
             attn_mask=mask,
             dropout_p=dropout,
             is_causal=causal and mask is None,

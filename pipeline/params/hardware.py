@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from pipeline.params.section import Section
 
-# Padded tokens of a forward and backward where nobody says otherwise.
+# Tokens of a forward and backward where nobody says otherwise.
 _MICRO_BATCH_TOKENS = 1024
 
 
@@ -29,7 +29,7 @@ class Hardware(Section):
     deterministic: bool = Field(True, description="algorithms that give the same bits on every run; false is faster")
     micro_batch_tokens: Literal["auto"] | Annotated[int, Field(ge=16)] = Field(
         _MICRO_BATCH_TOKENS,
-        description="padded tokens of one forward and backward; fewer need less memory; auto fills the GPU's",
+        description="tokens of one forward and backward; fewer need less memory; auto fills the GPU's",
     )
     gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, slower")
     save_steps: int = Field(200, ge=1, description="steps between checkpoints, from which a killed run goes on")

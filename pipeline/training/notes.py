@@ -33,7 +33,7 @@ class Notes:
         """The micro-batch that was found to fit when `asked` was asked for; that itself, if it is a number.
 
         Args:
-            asked: hardware.micro_batch_tokens, in padded tokens or `auto`.
+            asked: hardware.micro_batch_tokens.
         """
         file = self.folder / _TOKENS
         with suppress(FileNotFoundError):

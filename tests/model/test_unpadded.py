@@ -16,7 +16,12 @@ MORE: dict[str, dict[str, Any]] = {
     **{kind: {**GROUPED, "head_dim": 8} for kind in ("gemma", "qwen3")},
     # Windows that are shorter than the longest sequence.
     "mistral": {**GROUPED, "sliding_window": 4},
-    "gemma3_text": {**GROUPED, "head_dim": 8, "sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"]},
+    "gemma3_text": {
+        **GROUPED,
+        "head_dim": 8,
+        "sliding_window": 4,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
     "modernbert": {"local_attention": 6, "global_attn_every_n_layers": 2},
 }
 

@@ -109,8 +109,9 @@ def with_memory(collate: Any, tokens: int) -> Any:
 
     def collating(self: Task, examples: Any, collation: Collation) -> Batch:
         batch: Batch = collate(self, examples, collation)
-        if batch.inputs["input_ids"].numel() > tokens:
-            raise torch.OutOfMemoryError(f"no memory for {batch.inputs['input_ids'].shape}")
+        real = int(batch.inputs["attention_mask"].sum())
+        if real > tokens:
+            raise torch.OutOfMemoryError(f"no memory for {real} tokens")
         return batch
 
     return collating
@@ -134,7 +135,7 @@ def gradients(params: Params, kinds: list[str], parts: list[int]) -> dict[str, t
             collation = Collation(model.config, tokenizer)
             said = ask(model, task, params, collation, world) if task.needs_reference else {}
             store = open_store("train", said)
-            budgets = range(2000, 15, -1)
+            budgets = range(2000, 0, -1)
             indices = plan.indices(0)
             budget = next(b for b in budgets if len(parallel.cut(store.lengths, indices, b)) == count)
             learner = Learner(model, adamw(model, params.train), torch.amp.GradScaler("cpu", enabled=False))
@@ -152,7 +153,7 @@ def training(
 
     Args:
         stop_at: a step after whose metrics the first rank is asked to stop.
-        memory: padded tokens of a micro-batch that the last rank has memory for.
+        memory: tokens of a micro-batch that the last rank has memory for.
     """
     params = changed(params, hardware)
     # The loss scale of fp16 doubles every four steps, not 2000: it soon overflows, and a lost one changes bits.

@@ -11,6 +11,7 @@ from transformers import Trainer, TrainingArguments
 from pipeline import project
 from pipeline.data.batches import BatchPlan, micro_batches
 from pipeline.data.store import Store
+from pipeline.model.unpadded import without_padding
 from pipeline.params import Params
 from pipeline.tasks.text_classification import TextClassification
 from pipeline.training import dropout
@@ -33,7 +34,9 @@ class Followed(Trainer):
         )
 
     def compute_loss(self, *arguments: Any, **options: Any) -> torch.Tensor:
-        with dropout.seeded(self.model, torch.device("cpu"), self.seed, len(self.losses), 0):
+        drawn = dropout.seeded(self.model, torch.device("cpu"), self.seed, len(self.losses), 0)
+        # Masks are drawn in the shapes of what they are drawn for.
+        with drawn, without_padding(self.model, arguments[1]):
             loss = super().compute_loss(*arguments, **options)
         self.losses.append(loss.item())
         return loss
