@@ -1,4 +1,4 @@
-"""Judging the best model: predictions, scores with intervals, baselines, what is confused, the figures, the report."""
+"""Judging the best model: predictions, scores with intervals, baselines, and all that the report shows."""
 
 import csv
 import json
@@ -19,20 +19,18 @@ from transformers import AutoTokenizer, PreTrainedModel
 from pipeline import digest, json_file, project, tasks
 from pipeline.data.store import Store
 from pipeline.errors import UserError
-from pipeline.evaluation import data_figures, examples, figures, matrix, model_card, reference, report, slices
+from pipeline.evaluation import drawings, examples, model_card, reference, report, slices
 from pipeline.evaluation.diagonal import diagonal
 from pipeline.evaluation.examples import Examples, keys_of
 from pipeline.evaluation.generate import generate
-from pipeline.evaluation.look import Drawing
-from pipeline.evaluation.mistakes import confident_mistakes, confused_pairs, confusion_matrix
+from pipeline.evaluation.mistakes import confident_mistakes, confused_pairs
 from pipeline.evaluation.predict import predict
 from pipeline.evaluation.report import Findings
 from pipeline.evaluation.statistics import Resampled, intervals, resample, versus
-from pipeline.evaluation.verdict import compared, strongest
+from pipeline.evaluation.verdict import compared
 from pipeline.model.export import load
 from pipeline.params import Evaluate, Params, Train
 from pipeline.progress import bar
-from pipeline.scores import ends_at_one
 from pipeline.tasks.base import Collation, Predictions, Task, rows_of
 from pipeline.views import Diagonal
 from pipeline.world import World
@@ -69,27 +67,46 @@ def evaluate(params: Params, world: World) -> Findings:
         split: _examples(task, split, rows[split], stores[split], predictions[split], params) for split in predictions
     }
     metrics["slices"] = slices.scored(answered["test"], params.evaluate)
-    training = _read_json(project.TRAIN_METRICS)
-    is_one_label = _is_one_label(task, rows["test"])
+    findings = _findings(task, params, world, metrics, rows | written, stores, predictions["test"])
+    _write(findings, answered)
+    _write_confusions(predictions["test"], task.labels if _is_one_label(task, rows["test"]) else ())
+    return findings
+
+
+def _findings(
+    task: Task,
+    params: Params,
+    world: World,
+    metrics: Mapping[str, Any],
+    rows: Mapping[str, pa.Table],
+    stores: Mapping[str, Store],
+    predictions: Predictions,
+) -> Findings:
+    """All that the report shows.
+
+    Args:
+        rows: by split, with what the model wrote to them.
+        predictions: of the test rows.
+    """
+    test, most = rows["test"], params.evaluate.n_mistakes
+    is_one_label = _is_one_label(task, test)
     labels = task.labels if is_one_label else ()
-    views = task.views(written.get("test", rows["test"]), predictions["test"], params.evaluate.n_mistakes)
-    minimised = _minimised(task, params.train)
-    findings = Findings(
+    training, minimised = _read_json(project.TRAIN_METRICS), _minimised(task, params.train)
+    views = task.views(test, predictions, most)
+    return Findings(
         params=params,
         metrics=metrics,
         training=training,
         audit=_read_json(project.PREPARED / "audit.json"),
         truncation=_read_json(project.TOKENIZED / "truncation.json"),
-        confusions=confused_pairs(predictions["test"], task.labels, _MOST_PAIRS) if is_one_label else None,
-        mistakes=confident_mistakes(task, rows["test"], predictions["test"], params.evaluate.n_mistakes)
-        if is_one_label
-        else None,
+        confusions=confused_pairs(predictions, task.labels, _MOST_PAIRS) if is_one_label else None,
+        mistakes=confident_mistakes(task, test, predictions, most) if is_one_label else None,
         drawings=[
-            *_drawn_scores(metrics),
-            *_drawn_curves(training, minimised),
-            *(_drawn_confusions(predictions["test"], labels) if labels else ()),
+            *drawings.of_scores(metrics),
+            *drawings.of_training(training, minimised),
+            *drawings.of_answers(predictions, labels),
             *(diagonal(view) for view in views if isinstance(view, Diagonal)),
-            *_drawn_data(rows, stores, labels, task.most_tokens(params.tokenizer)),
+            *drawings.of_data(rows, stores, labels, task.most_tokens(params.tokenizer)),
         ],
         views=views,
         columns=task.inputs,
@@ -97,9 +114,6 @@ def evaluate(params: Params, world: World) -> Findings:
         device=world.describe(),
         minimised=minimised,
     )
-    _write(findings, answered)
-    _write_confusions(predictions["test"], labels)
-    return findings
 
 
 def _baselines(
@@ -232,51 +246,6 @@ def _minimised(task: Task, settings: Train) -> str:
     smoothed = "smoothed labels" if settings.label_smoothing_factor and task.smooths_labels else ""
     weighted = "weighted labels" if settings.class_weights else ""
     return " and ".join(filter(None, (smoothed, weighted)))
-
-
-def _drawn_scores(metrics: Mapping[str, Any]) -> list[Drawing]:
-    """Of the scores that are shares; others have no common axis."""
-    if not any(map(ends_at_one, metrics["test"])):
-        return []
-    drawings = [figures.scores(metrics["test"], metrics["baselines"])]
-    if (baseline := strongest(metrics)) is not None:
-        drawings.append(figures.differences(metrics["versus"][baseline], baseline))
-    return drawings
-
-
-def _drawn_curves(training: Mapping[str, Any], minimised: str) -> list[Drawing]:
-    best_step = training["best_step"]
-    curves = {("train", "loss"): _curve(project.TRAIN_CURVE, "loss")}
-    for score in training["validation"]:
-        curves["validation", score] = _curve(project.VALIDATION_CURVES / f"{score}.csv", score)
-    drawings = [figures.loss_curve(curves, best_step, minimised)]
-    if any(ends_at_one(name) for split, name in curves if split == "validation"):
-        drawings.append(figures.score_curves(curves, best_step))
-    return drawings
-
-
-def _curve(path: Path, score: str) -> tuple[list[int], list[float]]:
-    """Steps and values of a score."""
-    with path.open(encoding="utf-8", newline="") as file:
-        points = list(csv.DictReader(file))
-    return [int(point["step"]) for point in points], [float(point[score]) for point in points]
-
-
-def _drawn_confusions(predictions: Predictions, labels: Sequence[str]) -> list[Drawing]:
-    if len(labels) > matrix.MOST_LABELS:
-        return []
-    return [matrix.confusion_matrix(confusion_matrix(predictions, labels), labels)]
-
-
-def _drawn_data(
-    rows: Mapping[str, pa.Table], stores: Mapping[str, Store], labels: Sequence[str], most_tokens: int
-) -> list[Drawing]:
-    tokens = np.concatenate([store.full_lengths for store in stores.values()])
-    lengths = data_figures.lengths(tokens, most_tokens)
-    if not labels:
-        return [lengths]
-    counts = {split: np.bincount(table["label"].to_numpy(), minlength=len(labels)) for split, table in rows.items()}
-    return [data_figures.label_balance(counts, labels), lengths]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

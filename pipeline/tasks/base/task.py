@@ -1,12 +1,8 @@
-"""What a task promises, from its columns to its scores, in the order in which the stages ask for it."""
+"""What a task promises, from its rows to its scores and answers, in the order in which the stages ask for it."""
 
-import dataclasses
-import json
-from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, repeat
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -14,12 +10,11 @@ import pyarrow as pa
 import torch
 
 from pipeline import own
-from pipeline.data.rows import Wanted, require_columns, text_column
 from pipeline.errors import UserError
-from pipeline.params import Data, Tokenizer, Train
+from pipeline.params import Tokenizer, Train
 from pipeline.tasks.base.batch import Batch, Collation
-from pipeline.tasks.base.layout import Layout, choose
 from pipeline.tasks.base.predictions import Answer, Predictions, as_column, of_column
+from pipeline.tasks.base.rows import RowReader
 from pipeline.views import View
 
 if TYPE_CHECKING:
@@ -28,17 +23,13 @@ if TYPE_CHECKING:
 
     from pipeline.data.store import Store
 
-_STATE = "task.json"
-_ASKED = ("A short text that somebody might ask about.", "And the text that belongs to it.")
-
 
 @dataclass(frozen=True)
-class Task(ABC):
-    """A task. Its fields are all that it knows of the data; each has a default, so that a head can be built without.
+class Task(RowReader):
+    """A task. Each of its fields has a default, so that a head can be built without data.
 
     Attributes:
         also_called: what others call the task, such as transformers' pipelines: an error leads from there to its name.
-        layouts: the columns where the params name none, the first that a source has.
         score_names: the scores, the first being the one that a headline names; `loss` comes on top.
         pipeline_tag: what the Hugging Face hub calls the task; None where it has no such task.
         share_of_rows: the score that is the share of the rows that `right` names; None if there is none.
@@ -54,14 +45,11 @@ class Task(ABC):
         predicts_tokens: whether its loss is the cross-entropy of `labels` by the model's output embeddings, summed; the
             sum may stand in place of the logits.
         needs_reference: whether it compares with what the model said before it was trained: `reference_columns`.
-        labels: the names of the labels; a label's id is its place. Empty where a task has none.
-        inputs: the columns of prepared rows that the model reads, and whoever asks it must give.
         metrics: dotted names of functions of the user's own, each of which makes one more score of `Predictions`.
         model_class: the dotted name of a transformers class of the user's own; None: that of `head`.
     """
 
     also_called: ClassVar[tuple[str, ...]] = ()
-    layouts: ClassVar[tuple[Layout, ...]]
     score_names: ClassVar[tuple[str, ...]]
     pipeline_tag: ClassVar[str | None] = None
     share_of_rows: ClassVar[str | None] = None
@@ -74,115 +62,8 @@ class Task(ABC):
     smooths_labels: ClassVar[bool] = True
     predicts_tokens: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
-    labels: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ("text",)
     metrics: tuple[str, ...] = field(default=(), kw_only=True)
     model_class: str | None = field(default=None, kw_only=True)
-
-    # Rows (prepare)
-
-    @classmethod
-    def layout(cls, names: Sequence[str], data: Data) -> Layout:
-        """The columns of a source to read: those that the params name, and the task's own for the rest.
-
-        Args:
-            names: the columns that the source has.
-        """
-        return choose(cls.layouts, names, data)
-
-    @classmethod
-    def wanted(cls, data: Data) -> Wanted:
-        """Which columns of a source are read."""
-        return lambda names: cls.layout([name for name in names if name != "id"], data).columns
-
-    @classmethod
-    def layout_of(cls, table: pa.Table, data: Data) -> Layout:
-        """The columns of a raw table that are read.
-
-        Raises:
-            UserError: one is missing.
-        """
-        found = cls.layout([name for name in table.column_names if name != "id"], data)
-        for name, key in found.columns.items():
-            require_columns(table, [name], key)
-        return found
-
-    @classmethod
-    def check_columns(cls, table: pa.Table, data: Data) -> None:
-        """Raise a UserError if a column of a raw table is missing, or holds what the task cannot take.
-
-        By default a task takes one column, of texts.
-        """
-        texts = cls.layout_of(table, data).texts
-        if len(texts) > 1:
-            raise UserError(f"data.text_column_names: {len(texts)} columns; this task takes one, of texts.")
-        text_column(table, texts[0])
-
-    @classmethod
-    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> "Task":
-        """The task with what the rows show, such as the labels of the training rows; by default nothing.
-
-        It may be a subclass, where the kind of a column decides.
-
-        Args:
-            tables: raw tables of the splits that the source has, each with a string column `id` that says where the
-                row stands.
-
-        Raises:
-            UserError: as in `check_columns`, or the rows do not make this task.
-        """
-        for table in tables.values():
-            cls.check_columns(table, data)
-        return cls()
-
-    def rows(self, table: pa.Table, data: Data) -> pa.Table:
-        """A raw table under the task's own names, in its order: `id` (string), the columns of `inputs`, the target.
-
-        A target that is one of `labels` stands in the column `label` (int32).
-
-        Raises:
-            UserError: a value is not what the task can take.
-        """
-        (name,) = self.layout_of(table, data).texts
-        return pa.table({"id": table["id"], "text": text_column(table, name)})
-
-    def texts(self, rows: pa.Table) -> list[tuple[str, ...]]:
-        """What the model reads of each row: rows with the same texts are the same question."""
-        return list(zip(*(rows[name].to_pylist() for name in self.inputs), strict=True))
-
-    def groups(self, rows: pa.Table) -> Sequence[tuple[str, ...]]:
-        """What keeps rows together where splits are cut: those with the same texts fall into the same split."""
-        return self.texts(rows)
-
-    def strata(self, rows: pa.Table) -> Sequence[Hashable]:
-        """The group of each row; a split that is cut off has its share of every group."""
-        return rows["label"].to_pylist() if self.labels and "label" in rows.column_names else [None] * len(rows)
-
-    def seen(self, train: pa.Table) -> "Task":
-        """The task with what the prepared rows that it is trained on show, such as how many of them each label has."""
-        return self
-
-    def state(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def of_state(cls, state: Mapping[str, Any]) -> "Task":
-        """The task with these fields, as `state` gives them."""
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in state.items()
-        }
-        return cls(**values)
-
-    def save(self, folder: Path) -> None:
-        """Keep the fields beside the prepared rows."""
-        text = json.dumps(self.state(), indent=0, ensure_ascii=False)
-        (folder / _STATE).write_text(text + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> "Task":
-        """The task that `save` kept."""
-        return cls.of_state(json.loads((folder / _STATE).read_text(encoding="utf-8")))
 
     # Tokens (tokenize)
 
@@ -371,19 +252,6 @@ class Task(ABC):
         return predictions
 
     # Answers (predict, serve)
-
-    def example(self) -> dict[str, Any]:
-        """A row that somebody might ask, written here and not taken from the data: it shows what each column takes.
-
-        That is a text; a list of words, or a text that has them; or messages, or a text that a user says. A text that
-        is empty here may be so elsewhere.
-        """
-        return dict(zip(self.inputs, chain(_ASKED, repeat(_ASKED[0])), strict=False))
-
-    @classmethod
-    def unanswered(cls, rows: pa.Table) -> pa.Table:
-        """Rows of somebody who asks, with something in place of the target, which nobody knows."""
-        return rows
 
     def spelled(self, predictions: Predictions, tokenizer: "PreTrainedTokenizerBase") -> Predictions:
         """Predictions for somebody who asks, with texts for the tokens in them, if there are any."""
