@@ -45,6 +45,11 @@ _FOREIGN = {
     "run_name": "tracking.run_name",
 }
 
+# Well-known keys of other tools that there is no need of, and why.
+_NEEDLESS = {
+    "max_answer_length": "an answer is at most as long, in characters, as the longest one of the training rows.",
+}
+
 # What a value must be, by pydantic's name of the error.
 _MUST = {
     "bool_type": "true or false",
@@ -163,6 +168,8 @@ def _nearest_key(place: tuple[str, ...]) -> str:
         if inner is None:
             return ""
         section = inner
+    if name in _NEEDLESS:
+        return f" It is not needed: {_NEEDLESS[name]}"
     if name in _FOREIGN:
         return f" Did you mean '{_FOREIGN[name]}'?"
     if near := did_you_mean(name, section.spelled() if issubclass(section, Section) else section.model_fields):

@@ -155,6 +155,11 @@ def test_every_foreign_spelling_leads_to_a_key_that_exists() -> None:
         assert key in typed[section].spelled(), f"{foreign} -> {here}"
 
 
+def test_a_key_that_is_not_needed_says_why(file: Path) -> None:
+    said = said_of(file, "tokenizer:\n  max_answer_length: 30\n")
+    assert "there is no key 'tokenizer.max_answer_length'. It is not needed: an answer is at most as long" in said
+
+
 # Writing
 
 

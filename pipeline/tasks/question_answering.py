@@ -25,6 +25,7 @@ from pipeline.data.questions import (
 from pipeline.data.rows import text_column
 from pipeline.errors import UserError, counted
 from pipeline.metrics.answers import by_length, exact_match, f1, words
+from pipeline.metrics.spans import best_spans
 from pipeline.params import Data, Tokenizer, Train
 from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded, padded_inputs
 from pipeline.views import Column, Table, View
@@ -49,7 +50,8 @@ class QuestionAnswering(Task):
 
     Attributes:
         unanswerable: whether a question may have no answer: whether some training row has none.
-        longest_answer: characters of the longest answer of the training rows; a longer span is no answer.
+        longest_answer: characters of the longest answer of the training rows; a longer span is no answer. They are not
+            counted in tokens: a limit that the rows show holds for every tokenizer, and leaves no answer of theirs out.
     """
 
     also_called: ClassVar[tuple[str, ...]] = ("qa", "squad", "extractive-qa")
@@ -127,20 +129,9 @@ class QuestionAnswering(Task):
     def predict(self, outputs: Any, batch: Batch) -> dict[str, Any]:
         first, last = outputs.start_logits.float(), outputs.end_logits.float()
         starts, ends, null = (batch.targets[name] for name in ("starts", "ends", "null_positions"))
-        length = ends[:, None, :] - starts[:, :, None]  # characters, (examples, first token, last token)
-        allowed = (starts >= 0)[:, :, None] & (ends >= 0)[:, None, :] & (length <= self.longest_answer)
-        allowed &= torch.ones_like(allowed).triu()
-        scores = (first[:, :, None] + last[:, None, :]).masked_fill(~allowed, -torch.inf).flatten(1)
-        best = scores.topk(min(_RANKED, scores.shape[1]))
-        tokens, none = starts.shape[1], torch.isinf(best.values)
-        found = {
-            "starts": starts.gather(1, best.indices // tokens).masked_fill(none, -1),
-            "ends": ends.gather(1, best.indices % tokens).masked_fill(none, -1),
-            "scores": best.values,
-        }
-        rest = (0, _RANKED - none.shape[1])
+        spans = best_spans(first, last, starts, ends, self.longest_answer, _RANKED)
         return {
-            **{name: torch.nn.functional.pad(values, rest, value=-1) for name, values in found.items()},
+            **dict(zip(("starts", "ends", "scores"), spans, strict=True)),
             "null": (first.gather(1, null[:, None]) + last.gather(1, null[:, None])).squeeze(1),
             "loss": _losses(outputs, batch, 0.0),
         }
