@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 _LESS_IS_BETTER = ("loss", "perplexity", "error", "bits_per_byte", "mse", "mae")
-_SHARES = ("accuracy", "precision", "recall", "f1", "exact_match", "auroc", "mcc", "rouge")
+_SHARES = ("accuracy", "precision", "recall", "f1", "exact_match", "auroc", "mcc", "rouge", "probability")
 _CORRELATIONS = ("pearson", "spearman")
 _DECIMALS = 3
 
@@ -39,16 +39,25 @@ def readable(name: str, value: float | None) -> str:
     return fitting(name, value)
 
 
-def fitting(name: str, value: float, sign: str = "") -> str:
+def fitting(name: str, value: float | None, sign: str = "") -> str:
     """A value with its `decimals`: ``"0.801"`` of a score that ends at 1, ``"227.0"`` of another.
 
     Args:
         sign: ``"+"`` of a difference.
     """
-    return f"{value:{sign},.{decimals([value], name)}f}".replace("-", "−")
+    return number(value, decimals([value], name), sign)
 
 
-def decimals(values: Iterable[float | None], name: str = "") -> int:
+def number(value: float | None, digits: int, sign: str = "") -> str:
+    """``"1,234.5"``, with so many decimals; a dash for what is not defined.
+
+    Args:
+        sign: ``"+"`` of a difference.
+    """
+    return "–" if value is None else f"{value:{sign},.{digits}f}".replace("-", "−")
+
+
+def decimals(values: Iterable[float | None], name: str = "", more: int = 0) -> int:
     """With how many decimals these numbers stand one below the other.
 
     Those of a score that ends at 1 have three; others so many that the largest has four digits, or three where it is
@@ -56,12 +65,13 @@ def decimals(values: Iterable[float | None], name: str = "") -> int:
 
     Args:
         name: of their score, if they are of one.
+        more: digits beyond these, where numbers near each other are to be told apart.
     """
     largest = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0)
     if ends_at_one(name) or largest == 0:
-        return _DECIMALS
+        return _DECIMALS + more
     place = math.floor(math.log10(largest))
-    return max(0, _DECIMALS - place - (place < 0))
+    return max(0, _DECIMALS + more - place - (place < 0))
 
 
 def percent(value: float | None) -> str:

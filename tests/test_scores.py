@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.scores import decimals, ends_at_one, fitting, gain, is_share, less_is_better, percent, readable
+from pipeline.scores import decimals, ends_at_one, fitting, gain, is_share, less_is_better, number, percent, readable
 
 
 @pytest.mark.parametrize("name", ["loss", "perplexity", "calibration_error", "bits_per_byte", "mse", "mae", "my_error"])
@@ -35,6 +35,13 @@ def test_a_value_has_as_many_decimals_as_tell() -> None:
     assert fitting("mse", 0.01234, "+") == "+0.0123"
 
 
+def test_numbers_have_thousands_a_minus_and_a_dash_for_none() -> None:
+    assert number(1234.5, 1) == "1,234.5"
+    assert number(-0.000412, 6) == "−0.000412"
+    assert number(0.5, 2, "+") == "+0.50"
+    assert number(None, 3) == fitting("mse", None) == "–"
+
+
 def test_percent() -> None:
     assert [percent(value) for value in (0.8012, 0.0, 1.0, None)] == ["80.1%", "0.0%", "100.0%", "–"]
 
@@ -50,3 +57,5 @@ def test_decimals_of_a_number(value: float | None, places: int) -> None:
 def test_decimals_of_numbers_one_below_the_other() -> None:
     assert decimals([0.01, None, 250.0, float("inf")]) == 1
     assert decimals([0.01], "f1") == decimals([0.01], "pearson") == 3
+    assert decimals([0.01], "f1", more=1) == decimals([], more=1) == 4
+    assert decimals([1234.5], more=1) == 1

@@ -1,6 +1,7 @@
 """A comparison as tables that fit into a terminal of 80 columns."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -8,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.evaluation.verdict import on_other_targets, p_value
+from pipeline.evaluation.verdict import on_other_targets, p_value, places_of_runs
+from pipeline.scores import decimals, number
 
 _MOST_LISTED = 5
 _MOST_TESTS = 10
@@ -30,7 +32,7 @@ def show(found: Mapping[str, Any], console: Console) -> None:
         console.print(_differences(comparison, found))
         if warning := on_other_targets(comparison):
             console.print(Text(f"{warning}\n", "yellow"))
-        _show_slices(comparison, console)
+        _show_slices(comparison, places_of_runs(found), console)
         _show_flipped(comparison, console)
 
 
@@ -41,8 +43,8 @@ def of_seeds(seeds: Sequence[str], scores: Mapping[str, float]) -> Table:
         table.add_column(name)
     for name, mean in scores.items():
         if not name.endswith(_SPREAD):
-            spread = scores.get(f"{name}{_SPREAD}")
-            table.add_row(name, f"{mean:.4f}", "–" if spread is None else f"{spread:.4f}")
+            digits = decimals([mean], name, more=1)
+            table.add_row(name, number(mean, digits), number(scores.get(f"{name}{_SPREAD}"), digits))
     return table
 
 
@@ -77,14 +79,14 @@ def _scores(found: Mapping[str, Any]) -> Table:
         if run["seeds"] > 1:
             name.append(f"\n{run['seeds']} seeds", "dim")
         table.add_column(name, overflow="fold")
-    for score in found["runs"][0]["scores"]:
-        table.add_row(score, *(_score(run["scores"][score]) for run in found["runs"]))
+    for score, digits in places_of_runs(found).items():
+        table.add_row(score, *(_score(run["scores"][score], digits) for run in found["runs"]))
     return table
 
 
-def _score(found: Mapping[str, float | None]) -> Text:
-    shown = Text(f"{found['value']:.4f}")
-    return shown if found["std"] is None else shown.append(f"\n± {found['std']:.4f}", "dim")
+def _score(found: Mapping[str, float | None], digits: int) -> Text:
+    shown = Text(number(found["value"], digits))
+    return shown if found["std"] is None else shown.append(f"\n± {number(found['std'], digits)}", "dim")
 
 
 def _differences(comparison: Mapping[str, Any], found: Mapping[str, Any]) -> Table:
@@ -94,14 +96,16 @@ def _differences(comparison: Mapping[str, Any], found: Mapping[str, Any]) -> Tab
     for name in ("", "difference", level, "p-value", "smallest"):
         table.add_column(name, no_wrap=True)
     table.add_column("")
+    digits = places_of_runs(found)
     for score, difference in comparison["differences"].items():
-        smallest = difference["smallest"]
+        signed = partial(number, digits=digits[score], sign="+")
+        low, high = difference["low"], difference["high"]
         table.add_row(
             score,
-            f"{difference['difference']:+.4f}",
-            "no interval" if difference["low"] is None else f"{difference['low']:+.4f} to {difference['high']:+.4f}",
+            signed(difference["difference"]),
+            "no interval" if low is None else f"{signed(low)} to {signed(high)}",
             p_value(difference["p_value"]),
-            "–" if smallest is None else f"{smallest:.4f}",
+            number(difference["smallest"], digits[score]),
             _verdict(difference),
         )
     said = "smallest: the difference that so many rows show four times out of five"
@@ -115,7 +119,7 @@ def _verdict(found: Mapping[str, Any]) -> Text:
     return Text(found["verdict"], _STYLES[found["verdict"]])
 
 
-def _show_slices(comparison: Mapping[str, Any], console: Console) -> None:
+def _show_slices(comparison: Mapping[str, Any], digits: Mapping[str, int], console: Console) -> None:
     tests = comparison["slices"]
     if not tests:
         return
@@ -135,7 +139,7 @@ def _show_slices(comparison: Mapping[str, Any], console: Console) -> None:
             Text(_short(test["group"])).append(f" ({test['slice']})", "dim"),
             f"{test['rows']:,}",
             test["score"],
-            f"{test['difference']:+.4f}",
+            number(test["difference"], digits[test["score"]], "+"),
             p_value(test["adjusted"]),
             _verdict(test),
         )

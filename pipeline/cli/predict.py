@@ -14,12 +14,12 @@ from rich.table import Table
 from pipeline import params_file, project
 from pipeline.errors import UserError, counted
 from pipeline.params import Evaluate, Hardware
+from pipeline.scores import decimals
 from pipeline.serving import card
 
 _STDIN = "-"
 _LINES_AT_ONCE = 256
 _MOST_TEXTS = 2
-_DIGITS = 4
 _FILE = click.Path(path_type=Path, resolve_path=True, dir_okay=False)
 
 Texts = tuple[str, ...]
@@ -224,19 +224,19 @@ def _show_table(answers: Answers) -> None:
 
 def _values(answer: Mapping[str, Any]) -> list[str]:
     """Words as they are, numbers with so many digits as tell, and anything else as JSON."""
-    return [_value(value) for value in answer.values()]
+    return [_value(name, value) for name, value in answer.items()]
 
 
-def _value(value: Any) -> str:
+def _value(name: str, value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.{_DIGITS}f}"
-    return value if isinstance(value, str) else json.dumps(_rounded(value), ensure_ascii=False)
+        return f"{value:.{decimals([value], name, more=1)}f}"
+    return value if isinstance(value, str) else json.dumps(_rounded(name, value), ensure_ascii=False)
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(name: str, value: Any) -> Any:
     """A JSON value with so many digits as tell."""
     if isinstance(value, dict):
-        return {name: _rounded(part) for name, part in value.items()}
+        return {inner: _rounded(inner, part) for inner, part in value.items()}
     if isinstance(value, list):
-        return [_rounded(part) for part in value]
-    return round(value, _DIGITS) if isinstance(value, float) else value
+        return [_rounded(name, part) for part in value]
+    return round(value, decimals([value], name, more=1)) if isinstance(value, float) else value

@@ -18,6 +18,7 @@ from pipeline import digest, project
 from pipeline.errors import UserError
 from pipeline.evaluation.verdict import NO_INTERVAL, headline, places, strongest
 from pipeline.lifecycle.failed import failed
+from pipeline.scores import number
 from pipeline.serving import card
 from pipeline.tracking import run_map
 
@@ -81,9 +82,8 @@ def _cell(found: Mapping[str, float | None] | None, digits: int, style: str = ""
     if found is None or found["value"] is None:
         return Text("–")
     value, low, high = found["value"], found["low"], found["high"]
-    form = f",.{digits}f"
-    bounds = f"{low:{form}}–{high:{form}}" if low is not None and high is not None else "no interval"
-    return Text(f"{value:{form}}", style).append(f"\n{bounds}", "not bold dim")
+    bounds = "no interval" if low is None else f"{number(low, digits)}–{number(high, digits)}"
+    return Text(number(value, digits), style).append(f"\n{bounds}", "not bold dim")
 
 
 def _run() -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import params_file, project
+from pipeline.scores import decimals, number
 
 if TYPE_CHECKING:
     from pipeline.lifecycle.verify import Score, Verdict
@@ -65,11 +66,14 @@ def _table(scores: "tuple[Score, ...]") -> Table:
         table.add_column(name)
     for score in scores:
         recorded, again = score.recorded, score.again
-        interval = "–" if score.low is None or score.high is None else f"{score.low:.4f} to {score.high:.4f}"
-        apart = "–" if recorded is None or again is None else f"{again - recorded:+.4f}"
-        table.add_row(Text(f"{score.split}/{score.name}"), _number(recorded), interval, _number(again), apart)
+        digits = decimals([recorded, again], score.name, more=1)
+        low, high = number(score.low, digits), number(score.high, digits)
+        apart = None if recorded is None or again is None else again - recorded
+        table.add_row(
+            Text(f"{score.split}/{score.name}"),
+            number(recorded, digits),
+            "–" if score.low is None else f"{low} to {high}",
+            number(again, digits),
+            number(apart, digits, "+"),
+        )
     return table
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"

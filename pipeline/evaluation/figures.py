@@ -23,7 +23,7 @@ from pipeline.evaluation.look import (
     readable,
     style,
 )
-from pipeline.scores import ends_at_one
+from pipeline.scores import decimals, ends_at_one, fitting, number
 
 Curves = Mapping[tuple[str, str], tuple[Sequence[int], Sequence[float]]]
 """(split, score) -> steps and values."""
@@ -78,7 +78,7 @@ def scores(ours: Scores, baselines: Mapping[str, Scores]) -> Drawing:
                 value = found["value"]
                 if value is None or value < left:
                     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-                    words = "not defined" if value is None else f"◂ {value:.3f}"
+                    words = "not defined" if value is None else f"◂ {fitting(name, value)}"
                     axes.text(left, place, words, color=MUTED, size=points(11), va="center", bbox=behind)
                 else:
                     _whisker(axes, place, value, found, BLUE if party == MODEL else MUTED)
@@ -144,7 +144,7 @@ def _over_steps(
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=TICK_STEPS))
         axes.yaxis.set_major_formatter(ScalarFormatter(useOffset=False))
         axes.set_xlabel("step")
-        last = ", ".join(f"{series} {value:.3f}" for series, value in zip(shown, ends, strict=True))
+        last = ", ".join(f"{series} {number(value, decimals(ends))}" for series, value in zip(shown, ends, strict=True))
         return finish(figure, name, f"{title} over the steps; at the end: {last}. The best step is {best_step:,}.")
 
 
@@ -207,8 +207,8 @@ def _apart(ends: Sequence[float], least: float) -> list[float]:
 def _spoken(value: float | None, bounds: Bounds) -> str:
     if value is None:
         return "is not defined"
-    low, high = bounds["low"], bounds["high"]
-    return f"{value:.3f} " + (f"({low:.3f} to {high:.3f})" if low is not None and high is not None else "(no interval)")
+    low, high = (number(bounds[name], decimals([value])) for name in ("low", "high"))
+    return f"{number(value, decimals([value]))} " + ("(no interval)" if bounds["low"] is None else f"({low} to {high})")
 
 
 def _signed(value: float) -> str:

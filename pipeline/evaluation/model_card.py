@@ -14,8 +14,9 @@ import yaml
 from pipeline import project, tasks
 from pipeline.evaluation.page import shortened
 from pipeline.evaluation.report import Findings
-from pipeline.evaluation.verdict import headline, strongest
+from pipeline.evaluation.verdict import headline, places, strongest
 from pipeline.params import Params
+from pipeline.scores import number
 
 NAME = "model_card.md"
 _PACKAGES = ("transformers", "torch", "tokenizers")
@@ -39,6 +40,7 @@ def _front(findings: Findings) -> dict[str, Any]:
     """What the hub reads."""
     params, metrics = findings.params, findings.metrics
     test = {name: found for name, found in metrics["test"].items() if found["value"] is not None}
+    level, digits = metrics["confidence_level"], places(metrics)
     dataset = {"name": params.data.source, "type": params.data.source, "split": "test"}
     if (revision := findings.digests.get(project.PREPARED.as_posix())) is not None:
         dataset["revision"] = revision
@@ -63,7 +65,7 @@ def _front(findings: Findings) -> dict[str, Any]:
                     "metrics": [
                         {
                             "type": _OF_HUB.get(name, name),
-                            "name": f"{name}{_bounds(found, metrics['confidence_level'])}",
+                            "name": f"{name}{_bounds(found, level, digits[name])}",
                             "value": found["value"],
                         }
                         for name, found in test.items()
@@ -117,26 +119,27 @@ def _labels(findings: Findings) -> Iterator[str]:
 
 def _scores(metrics: Mapping[str, Any]) -> Iterator[str]:
     """The model and its baselines, the strongest first."""
-    level = metrics["confidence_level"]
+    level, digits = metrics["confidence_level"], places(metrics)
     yield "| | " + " | ".join(metrics["test"]) + " |"
     yield "|---|" + "---|" * len(metrics["test"])
     best = strongest(metrics)
     named = {"this model": metrics["test"]}
     named |= {name: metrics["baselines"][name] for name in sorted(metrics["baselines"], key=lambda name: name != best)}
     for name, scores in named.items():
-        cells = [_score(scores.get(score), level) for score in metrics["test"]]
+        cells = [_score(scores.get(score), level, digits[score]) for score in metrics["test"]]
         yield f"| {_cell(name)} | " + " | ".join(cells) + " |"
 
 
-def _score(found: Mapping[str, float | None] | None, level: float) -> str:
-    if found is None or found["value"] is None:
+def _score(found: Mapping[str, float | None] | None, level: float, digits: int) -> str:
+    if found is None:
         return "–"
-    return f"{found['value']:.4f}{_bounds(found, level)}"
+    return f"{number(found['value'], digits)}{_bounds(found, level, digits)}"
 
 
-def _bounds(found: Mapping[str, float | None], level: float) -> str:
-    low, high = found["low"], found["high"]
-    return "" if low is None or high is None else f" ({level * 100:g}% interval {low:.4f} to {high:.4f})"
+def _bounds(found: Mapping[str, float | None], level: float, digits: int) -> str:
+    if found["low"] is None:
+        return ""
+    return f" ({level * 100:g}% interval {number(found['low'], digits)} to {number(found['high'], digits)})"
 
 
 def _training(findings: Findings) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pipeline.evaluation.mistakes import Confusion, Mistake
 from pipeline.evaluation.slices import MOST_VALUES
 from pipeline.evaluation.verdict import headline, headline_score, more_than_noise, places, strongest
 from pipeline.params import Params
-from pipeline.scores import decimals, gain, less_is_better
+from pipeline.scores import decimals, gain, less_is_better, number
 from pipeline.views import Table, View
 
 _TEMPLATE = "report.html.j2"
@@ -132,20 +132,16 @@ def _cells(
     cells = {}
     for name, interval in found.items():
         low, high = interval["low"], interval["high"]
-        number = partial(_number, form=f"{sign},.{digits[name]}f")
+        written = partial(number, digits=digits[name], sign=sign)
         bounds = "not defined" if interval[key] is None else _WITHOUT
         if low is not None and high is not None:
-            bounds = f"{number(low)} to {number(high)}"
+            bounds = f"{written(low)} to {written(high)}"
         verdict = ""
         if key == "difference" and low is not None:
             ahead = interval["difference"] is not None and gain(name, interval["difference"]) > 0
             verdict = ("better" if ahead else "worse") if more_than_noise(interval) else "may be noise"
-        cells[name] = {"value": number(interval[key]), "bounds": bounds, "verdict": verdict}
+        cells[name] = {"value": written(interval[key]), "bounds": bounds, "verdict": verdict}
     return cells
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else f"{value:{form}}".replace("-", "−")
 
 
 def _columns(view: Table, texts: bool) -> list[dict[str, Any]]:
@@ -160,8 +156,7 @@ def _columns(view: Table, texts: bool) -> list[dict[str, Any]]:
 def _column(title: str, cells: Sequence[str | int | float]) -> dict[str, Any]:
     digits = decimals(cell for cell in cells if isinstance(cell, float))
     written = [
-        cell if isinstance(cell, str) else _number(cell, f",.{digits}f" if isinstance(cell, float) else ",")
-        for cell in cells
+        cell if isinstance(cell, str) else number(cell, digits if isinstance(cell, float) else 0) for cell in cells
     ]
     return {"title": title, "is_number": any(not isinstance(cell, str) for cell in cells), "cells": written}
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.scores import decimals, gain, is_share, readable
+from pipeline.scores import decimals, fitting, gain, is_share, number, readable
 
 Metrics = Mapping[str, Any]
 """What reports/evaluation.json holds."""
@@ -33,6 +33,12 @@ def places(metrics: Metrics) -> dict[str, int]:
         score: decimals((party[score]["value"] for party in parties if score in party), score)
         for score in metrics["test"]
     }
+
+
+def places_of_runs(comparison: Mapping[str, Any]) -> dict[str, int]:
+    """Likewise for what `lifecycle.compare` found, with one decimal more: such runs are near each other."""
+    runs = [run["scores"] for run in comparison["runs"]]
+    return {score: decimals((run[score]["value"] for run in runs), score, more=1) for score in runs[0]}
 
 
 def more_than_noise(difference: Mapping[str, float | None]) -> bool:
@@ -98,8 +104,7 @@ def _comparison(versus: Mapping[str, float | None], score: str, baseline: str) -
 
 
 def _signed(score: str, value: float, unit: str = " points") -> str:
-    text = f"{value * 100:+.1f}{unit}" if is_share(score) else f"{value:+,.{decimals([value], score)}f}"
-    return text.replace("-", "−")
+    return f"{number(value * 100, 1, '+')}{unit}" if is_share(score) else fitting(score, value, "+")
 
 
 def on_other_targets(comparison: Mapping[str, Any]) -> str:

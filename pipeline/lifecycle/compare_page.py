@@ -6,9 +6,9 @@ from typing import Any
 
 from pipeline.evaluation import figures, page
 from pipeline.evaluation.look import Drawing
-from pipeline.evaluation.verdict import on_other_targets, p_value
+from pipeline.evaluation.verdict import on_other_targets, p_value, places_of_runs
 from pipeline.lifecycle.compare import Comparison
-from pipeline.scores import ends_at_one, less_is_better
+from pipeline.scores import ends_at_one, less_is_better, number
 
 _TEMPLATE = Path(__file__).with_name("compare.html.j2")
 _MOST_FLIPPED = 50
@@ -17,14 +17,14 @@ _MOST_TESTS = 40
 
 def render(comparison: Comparison) -> str:
     """The page. Nothing in it comes from outside, and nothing in it runs."""
-    reference = comparison["runs"][0]["name"]
+    reference, digits = comparison["runs"][0]["name"], places_of_runs(comparison)
     return page.template(_TEMPLATE).render(
         comparison=comparison,
         reference=reference,
         level=f"{comparison['confidence_level'] * 100:g}%",
         figures=[_figure(found, reference) for found in comparison["comparisons"]],
-        number=lambda value: "–" if value is None else f"{value:.4f}".replace("-", "−"),
-        signed=lambda value: "–" if value is None else f"{value:+.4f}".replace("-", "−"),
+        number=lambda score, value: number(value, digits[score]),
+        signed=lambda score, value: number(value, digits[score], "+"),
         p_value=p_value,
         on_other_targets=on_other_targets,
         less_is_better=less_is_better,

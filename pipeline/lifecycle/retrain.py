@@ -14,6 +14,7 @@ from pipeline.evaluation.verdict import headline_score
 from pipeline.lifecycle import dvc_workspace, overrides, plan, proposal, retrain_report
 from pipeline.lifecycle.proposal import Outcome
 from pipeline.params import Params
+from pipeline.scores import fitting
 from pipeline.tracking import store
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def _judged(params: Params, notes: Sequence[str], say: Callable[[str], None]) ->
 def _score(results: Mapping[str, Any]) -> str:
     name = headline_score(results)
     found = results["test"][name]
-    bounds = "" if found["low"] is None else f", {found['low']:.3f} to {found['high']:.3f}"
-    return f"test {name.replace('_', ' ')} {found['value']:.3f}{bounds}"
+    value, low, high = (fitting(name, found[bound]) for bound in ("value", "low", "high"))
+    return f"test {name.replace('_', ' ')} {value}" + ("" if found["low"] is None else f", {low} to {high}")
 
 
 def _address(record: "Record") -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pipeline.scores import decimals, number
 from pipeline.tracking.values import flatten, without_secrets
 
 if TYPE_CHECKING:
@@ -89,18 +90,18 @@ def _scores(results: Mapping[str, Any], before: Mapping[str, float]) -> Iterator
         "|---|---|---|---|",
     ]
     for name, found in results["test"].items():
-        earlier = f"{before[name]:.3f}" if name in before else "–"
-        lines.append(f"| {_cell(name)} | {_scored(found)} | {_scored(results['validation'].get(name))} | {earlier} |")
+        digits = decimals([found["value"]], name)
+        test, validation = (_scored(results[split].get(name), digits) for split in ("test", "validation"))
+        lines.append(f"| {_cell(name)} | {test} | {validation} | {number(before.get(name), digits)} |")
     yield f"With {level} intervals."
     yield "\n".join(lines)
 
 
-def _scored(found: Mapping[str, float | None] | None) -> str:
-    if found is None or found["value"] is None:
+def _scored(found: Mapping[str, float | None] | None, digits: int) -> str:
+    if found is None:
         return "–"
-    if found["low"] is None or found["high"] is None:
-        return f"{found['value']:.3f}"
-    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+    value, low, high = (number(found[name], digits) for name in ("value", "low", "high"))
+    return value if found["low"] is None else f"{value} ({low} to {high})"
 
 
 def _changes(before: str, after: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from mlflow import MlflowClient, entities
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import UserError
-from pipeline.scores import less_is_better
+from pipeline.scores import fitting, less_is_better
 from pipeline.tracking import records, store
 from pipeline.tracking.records import Record
 
@@ -158,7 +158,9 @@ def _reasons(client: MlflowClient, runs: Sequence[entities.Run], wanted: Wanted)
         if run_id in registered:
             reasons[run_id] = registered[run_id]
         elif run_id in best:
-            reasons[run_id] = f"{best[run_id]} of the best {wanted.best}, {wanted.metric} {known[run_id]:.4f}"
+            reasons[run_id] = (
+                f"{best[run_id]} of the best {wanted.best}, {wanted.metric} {fitting(wanted.metric, known[run_id])}"
+            )
         elif model is not None:
             reasons[run_id] = model
         elif run.info.status in ("RUNNING", "SCHEDULED"):

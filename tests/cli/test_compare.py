@@ -1,15 +1,20 @@
 """`reprise compare`: tables that fit, JSON that is whole, and a page."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from mlflow import MlflowClient
+from rich.console import Console
 
 from pipeline import params_file
+from pipeline.cli import compare_tables
 from pipeline.cli.compare import command
+from pipeline.lifecycle import compare_page
 from pipeline.params import Evaluate, Params
 from tests.lifecycle.conftest import client, empty_database, home
 from tests.lifecycle.evaluated import answers, made, table, worse_on
@@ -68,6 +73,55 @@ def test_json_is_all_there_is_and_the_page_is_written_beside_it(ask: Callable[..
     assert (found["split"], found["looks"]) == ("test", 1)
     assert list(found["comparisons"][0]) == ["name", "with_seeds", "differences", "other_targets", "flipped", "slices"]
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+
+
+def scored(perplexity: float, mse: float) -> dict[str, Any]:
+    values = {"perplexity": perplexity, "mse": mse, "f1": 0.8}
+    return {name: {"value": value, "std": value / 100} for name, value in values.items()}
+
+
+def apart(value: float) -> dict[str, Any]:
+    low, high, verdict = value - abs(value) / 2, value + abs(value) / 2, "may be noise"
+    return {"difference": value, "low": low, "high": high, "p_value": 0.2, "smallest": abs(value), "verdict": verdict}
+
+
+def test_scores_that_are_no_shares_have_the_decimals_that_tell() -> None:
+    group = {"slice": "length", "group": "1 to 9", "rows": 4, "score": "mse", "adjusted": 0.01}
+    found = {
+        "split": "test",
+        "rows": 9,
+        "rows_of_reference": 9,
+        "confidence_level": 0.95,
+        "looks": None,
+        "differing": {},
+        "runs": [
+            {"name": "a", "id": "1", "seeds": 2, "scores": scored(1234.56, 0.000123)},
+            {"name": "b", "id": "2", "seeds": 2, "scores": scored(1232.06, 0.000124)},
+        ],
+        "comparisons": [
+            {
+                "name": "b",
+                "with_seeds": True,
+                "differences": {"perplexity": apart(-2.5), "mse": apart(0.000001), "f1": apart(0.0)},
+                "other_targets": None,
+                "flipped": None,
+                "slices": [group | apart(0.000001) | {"verdict": "worse"}],
+            }
+        ],
+    }
+    console = Console(width=80, record=True, file=io.StringIO())
+    compare_tables.show(found, console)
+    tables, page = console.export_text(), compare_page.render(found)
+    for said in (tables, page):
+        for due in ("1,234.6", "1,232.1", "± 12.3", "−2.5", "−3.8 to −1.2", "0.0001230", "+0.0000010", "0.8000"):
+            assert due in said, due
+    assert sum("+0.0000010" in line for line in tables.splitlines()) == 2, "of all rows, and of a group"
+
+
+def test_seeds_of_such_scores() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(compare_tables.of_seeds(["1", "2"], {"test/perplexity": 1234.56, "test/perplexity_std": 3.21}))
+    assert console.export_text().split()[-3:] == ["test/perplexity", "1,234.6", "3.2"]
 
 
 def test_looks_are_said(ask: Callable[..., Result]) -> None:

@@ -22,7 +22,7 @@ def test_the_front_matter_has_the_scores_with_their_intervals() -> None:
     assert result["dataset"]["split"] == "test"
     by_type = {metric["type"]: metric for metric in result["metrics"]}
     assert by_type["accuracy"]["value"] == found.metrics["test"]["accuracy"]["value"]
-    assert by_type["f1"]["name"] == "f1_macro (95% interval 0.7700 to 0.8100)"
+    assert by_type["f1"]["name"] == "f1_macro (95% interval 0.770 to 0.810)"
 
 
 def test_the_hub_reads_it() -> None:
@@ -36,8 +36,8 @@ def test_the_hub_reads_it() -> None:
 
 def test_the_body_has_the_scores_of_the_model_and_the_baselines() -> None:
     text = model_card.render(findings())
-    assert "| this model | 0.8000 (95% interval 0.7800 to 0.8200) |" in text
-    assert "| words & \\<trees\\> | 0.7500" in text
+    assert "| this model | 0.800 (95% interval 0.780 to 0.820) |" in text
+    assert "| words & \\<trees\\> | 0.750" in text
     assert "1,234 test rows" in text
 
 

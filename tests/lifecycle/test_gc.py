@@ -81,7 +81,7 @@ def test_what_is_freed_and_what_still_comes_back(made: Traced, folder: Path):
     assert {old.record.name: old.reason for old in plan.runs} == {
         "committed": "its model is that of main",
         "worst": None,
-        "best": "1 of the best 1, validation/accuracy 0.9000",
+        "best": "1 of the best 1, validation/accuracy 0.900",
         "last": "its model is in models/best",
     }
     assert {found.folder.name for found in plan.checkpoints} == {"done", "of the worst"}

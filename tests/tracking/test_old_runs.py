@@ -37,8 +37,8 @@ def reasons(best: int = 0, metric: str = METRIC, models: dict[str, str] | None =
 def test_the_best_are_those_whose_best_evaluation_was_best(client: MlflowClient, experiment: str):
     low, high, falling = (run(client, experiment, *scores) for scores in ((0.1,), (0.5, 0.6), (0.9, 0.2)))
     assert reasons(2) == {
-        falling: f"1 of the best 2, {METRIC} 0.9000",
-        high: f"2 of the best 2, {METRIC} 0.6000",
+        falling: f"1 of the best 2, {METRIC} 0.900",
+        high: f"2 of the best 2, {METRIC} 0.600",
         low: None,
     }
     assert set(reasons(0).values()) == {None}
@@ -100,7 +100,7 @@ def test_families_stay_together(client: MlflowClient, experiment: str):
     lonely = run(client, experiment, 0.3)
     orphan = run(client, experiment, 0.1, **{"mlflow.parentRunId": "0" * 32})
     found = reasons(1)
-    assert found[good] == f"1 of the best 1, {METRIC} 0.9000"
+    assert found[good] == f"1 of the best 1, {METRIC} 0.900"
     assert found[parent] == found[bad] == f"belongs to the run {good}, which is kept"
     assert found[lonely] is None
     assert found[orphan] is None
