@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import UserError
+from pipeline.data import over_length
 from pipeline.params import Tokenizer
 
 if TYPE_CHECKING:
@@ -57,12 +57,11 @@ def encode(
     """
     examples = _tokenized(tokenizer, columns, with_offsets) if with_offsets else _whole(tokenizer, columns)
     full_length = _lengths(examples)
+    over_length.refuse(full_length, ids, settings)
     too_long = np.flatnonzero(full_length > settings.max_seq_length)
     rows = np.arange(len(full_length), dtype=np.int32)
     windows = settings.over_length == "window"
     drops = settings.over_length == "drop" and training
-    if len(too_long) and settings.over_length == "raise":
-        raise UserError(_too_long(ids, full_length, settings))
     if len(too_long) and drops:
         rows = np.delete(rows, too_long)
         examples = examples.take(rows)
@@ -121,16 +120,6 @@ def encode_labelled(
     examples = encode(texts, rows["id"].to_pylist(), tokenizer, settings, training)
     labels = rows["label"].combine_chunks()
     return examples.append_column("label", labels.take(examples["row"]) if "row" in examples.column_names else labels)
-
-
-def _too_long(ids: Sequence[str], full_length: np.ndarray, settings: Tokenizer) -> str:
-    too_long = np.flatnonzero(full_length > settings.max_seq_length)
-    place = int(too_long[0])
-    return (
-        f"{ids[place]}: the row has {full_length[place]:,} tokens, more than tokenizer.max_seq_length "
-        f"{settings.max_seq_length:,} ({len(too_long):,} such rows here).\n"
-        "Raise it, or set tokenizer.over_length to truncate, drop or window."
-    )
 
 
 def _whole(tokenizer: "PreTrainedTokenizerBase", columns: Sequence[list[str]]) -> pa.Table:

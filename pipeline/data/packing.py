@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import UserError
+from pipeline.data import over_length
 from pipeline.params import Tokenizer
 
 NO_TARGET = -100
@@ -71,15 +71,9 @@ def pieces(
         UserError: a row is too long, and `over_length` is `raise`.
     """
     most = settings.max_seq_length
-    way = settings.over_length if training or settings.over_length == "raise" else "window"
+    way = settings.over_length if training else "window"
     lengths = np.fromiter(map(len, sequences), np.int64, len(sequences))
-    too_long = np.flatnonzero(lengths > most)
-    if len(too_long) and way == "raise":
-        place = int(too_long[0])
-        raise UserError(
-            f"{ids[place]}: the row has {lengths[place]:,} tokens, more than tokenizer.max_seq_length {most:,} "
-            f"({len(too_long):,} such rows here).\nRaise it, or set tokenizer.over_length to window, truncate or drop."
-        )
+    over_length.refuse(lengths, ids, settings)
     found: list[dict[str, Any]] = []
     for row, (sequence, wanted) in enumerate(zip(sequences, targets, strict=True)):
         if len(sequence) > most and way == "drop":

@@ -15,7 +15,7 @@ import pyarrow as pa
 import torch
 from torch.nn import functional
 
-from pipeline.data import groups, turns
+from pipeline.data import groups, over_length, turns
 from pipeline.data.conversations import ASSISTANT, USER, Message, parsed, replies
 from pipeline.data.packing import NO_TARGET
 from pipeline.errors import UserError, counted
@@ -94,9 +94,9 @@ class DPO(Task):
         self, rows: pa.Table, tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, training: bool
     ) -> pa.Table:
         asked, *both = (_of(rows, name) for name in ("prompt", *_REPLIES))
-        ids = rows["id"].to_pylist()
+        ids = [row_id for row_id in rows["id"].to_pylist() for _ in both]
         conversations = [prompt + said for prompt, *pair in zip(asked, *both, strict=True) for said in pair]
-        every, said = turns.tokens(conversations, [row_id for row_id in ids for _ in both], tokenizer)
+        every, said = turns.tokens(conversations, ids, tokenizer)
         for place, mask in enumerate(said):
             prompt = asked[place // len(both)]
             if any(message["role"] == ASSISTANT for message in prompt):  # what was said before is no reply
@@ -175,17 +175,15 @@ def _cut(
 ) -> pa.Table:
     """Sequences with the next token of each as its label, if that is said in reply, cut off behind the longest.
 
+    Args:
+        ids: where the row of each stands.
+
     Returns:
         A table with `input_ids`, `labels`, `length`, `full_length`, `targets` (labels kept) and `lost` (cut off).
     """
     most = settings.max_seq_length
     whole = np.array([len(tokens) for tokens in sequences])
-    if settings.over_length == "raise" and (whole > most).any():
-        place = int(np.argmax(whole > most))
-        raise UserError(
-            f"{ids[place * len(ids) // len(whole)]}: prompt and reply have {whole[place]:,} tokens, more than "
-            f"tokenizer.max_seq_length {most:,}.\nRaise it, or set tokenizer.over_length to truncate or drop."
-        )
+    over_length.refuse(whole, ids, settings, "prompt and reply have")
     labels = [
         np.append(np.where(mask[1:], tokens[1:], NO_TARGET), NO_TARGET)[:most]
         for tokens, mask in zip(sequences, said, strict=True)

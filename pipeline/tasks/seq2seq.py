@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from pipeline.data import over_length
 from pipeline.data.encoding import encode
 from pipeline.data.packing import NO_TARGET
 from pipeline.data.rows import text_column, where
@@ -92,9 +93,8 @@ class Seq2Seq(Task):
         places = sources["row"].to_numpy() if "row" in sources.column_names else np.arange(len(rows))
         written = tokenizer(text_target=rows["target"].to_pylist(), verbose=False)["input_ids"]
         whole = np.array([len(tokens) for tokens in written], np.int32)
+        over_length.refuse(whole, ids, settings, "the text to write has", "max_target_length")
         too_long = whole > settings.max_target_length
-        if too_long.any() and settings.over_length == "raise":
-            raise UserError(_too_long(ids, whole, settings))
         if too_long.any():
             short = {"truncation": True, "max_length": settings.max_target_length}
             written = tokenizer(text_target=rows["target"].to_pylist(), verbose=False, **short)["input_ids"]
@@ -213,15 +213,6 @@ def _languages(table: pa.Table, name: str, data: Data) -> tuple[pa.Table, str, s
             )
     columns = {"id": table["id"]} | {spoken: pc.struct_field(column, spoken) for spoken in (source, target)}
     return pa.table(columns, metadata=table.schema.metadata), source, target
-
-
-def _too_long(ids: Sequence[str], whole: np.ndarray, settings: Tokenizer) -> str:
-    places = np.flatnonzero(whole > settings.max_target_length)
-    return (
-        f"{ids[places[0]]}: the text to write has {whole[places[0]]:,} tokens, more than tokenizer.max_target_length "
-        f"{settings.max_target_length:,} ({len(places):,} such rows here).\n"
-        "Raise it, or set tokenizer.over_length to truncate or drop."
-    )
 
 
 TASK = Seq2Seq
