@@ -18,6 +18,8 @@ from pipeline.params import Model, Params, Tokenizer, Train
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+    from pipeline.tasks.base import Task
+
 EXAMPLES = Path("examples")
 _SAMPLE = 2_000  # rows that are tokenized to choose max_seq_length
 _KEPT_WHOLE = 0.99  # share of the texts that max_seq_length shall not cut
@@ -80,16 +82,19 @@ def _fine_tuning(params: Params, found: Found, name: str) -> Params:
     found.why["model.model_name_or_path"] = f"a {config.model_type} model, with its own tokenizer"
     longest = positions(config) or _LONGEST
     length = _max_seq_length(found, encoder, longest) if is_guessed(found.task) else min(longest, _LONGEST)
-    rate, found.why["train.learning_rate"] = _rate(config)
+    task = tasks.find(params.task)
+    rate, found.why["train.learning_rate"] = _rate(config, task)
     train = Train().model_copy(update={"learning_rate": rate, "num_train_epochs": 3, "global_batch_size": 32})
     found.why["train.num_train_epochs"] = "usual for a pretrained model"
     params = params.model_copy(update={"tokenizer": Tokenizer(max_seq_length=length), "train": train})
-    found.notes += check(params, tasks.find(params.task))
+    found.notes += check(params, task)
     return params
 
 
-def _rate(config: "PreTrainedConfig") -> tuple[float, str]:
+def _rate(config: "PreTrainedConfig", task: "type[Task]") -> tuple[float, str]:
     """The learning rate for a pretrained model, and why."""
+    if task.fine_tuning_rate is not None:
+        return task.fine_tuning_rate, "usual for this task and a pretrained model"
     size = getattr(config.get_text_config(), "hidden_size", None)
     if isinstance(size, int) and size < _SMALL:
         # MiniLM (384) on banking77: 69.8% of the test rows after three epochs at 5e-5, 90.9% of validation at 2e-4.

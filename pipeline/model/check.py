@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _HIGH_FOR_PRETRAINED = 5e-4
+_TIMES_USUAL = 10  # of a task that has a usual rate: what is high
 
 
 def check(params: Params, task: type[Task]) -> list[str]:
@@ -57,7 +58,7 @@ def check(params: Params, task: type[Task]) -> list[str]:
     check_recomputing(empty, params.hardware)
     choose(empty, params.model)
     check_four_bits(params)
-    found = _warnings(params)
+    found = _warnings(params, task)
     if config.model_type in READING_PADDING:
         found.append(
             f"model: a {config.model_type} model takes padding for tokens, so that what it says of a text hangs on "
@@ -89,14 +90,19 @@ def _build_empty(config: PreTrainedConfig, task: Task) -> "PreTrainedModel":
     return model
 
 
-def _warnings(params: Params) -> list[str]:
+def _warnings(params: Params, task: type[Task]) -> list[str]:
     """What works and is probably not meant."""
     found = []
+    usual = task.fine_tuning_rate
+    high = _HIGH_FOR_PRETRAINED if usual is None else _TIMES_USUAL * usual
     model, tokenizer = params.model.model_name_or_path, params.tokenizer.tokenizer_name
-    if model is not None and params.model.lora is None and params.train.learning_rate > _HIGH_FOR_PRETRAINED:
+    if model is not None and params.model.lora is None and params.train.learning_rate > high:
+        instead = (
+            "2e-5 to 5e-5 is usual, 2e-4 for a small one" if usual is None else f"{usual:g} is usual for this task"
+        )
         found.append(
             f"train.learning_rate {params.train.learning_rate:g} is high for a pretrained model and may wipe out "
-            "what it knows; 2e-5 to 5e-5 is usual, 2e-4 for a small one."
+            f"what it knows; {instead}."
         )
     if model is not None and tokenizer not in (None, model):
         found.append(

@@ -18,7 +18,9 @@ class Train(Section):
     num_train_epochs: Number = Field(3.0, gt=0, description="passes over the training rows")
     max_steps: int | None = Field(None, ge=1, description="stop after so many steps instead")
     learning_rate: Number = Field(
-        3e-3, gt=0, description="the highest; about 2e-5 to 5e-5 for a pretrained model, 2e-4 for a small one"
+        3e-3,
+        gt=0,
+        description="the highest; about 2e-5 to 5e-5 for a pretrained model, 2e-4 for a small one, 1e-6 for dpo",
     )
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="how it falls after the warm-up: linear, cosine or constant"

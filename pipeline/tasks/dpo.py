@@ -62,6 +62,7 @@ class DPO(Task):
     share_of_rows: ClassVar[str | None] = "accuracy"
     takes_turns: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = True
+    fine_tuning_rate: ClassVar[float | None] = 1e-6  # TRL's default; alignment-handbook's recipes have 5e-7
     smooths_labels: ClassVar[bool] = False
     generates: ClassVar[Literal["none", "asked", "few", "all"]] = "few"
     inputs: tuple[str, ...] = ("prompt",)

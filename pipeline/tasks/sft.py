@@ -37,6 +37,7 @@ class SFT(LanguageModel):
     )
     over_length: ClassVar[tuple[str, ...]] = ("truncate", "drop", "raise", "window")
     takes_turns: ClassVar[bool] = True
+    fine_tuning_rate: ClassVar[float | None] = 2e-5  # TRL's default
     generates: ClassVar[Literal["none", "asked", "few", "all"]] = "few"
     inputs: tuple[str, ...] = ("messages",)
 

@@ -11,6 +11,8 @@ from pipeline.cli.suit import suit
 from pipeline.errors import UserError
 from pipeline.model import config
 from pipeline.params import Data, Hardware, Model, Params, Promotion, Tracking
+from pipeline.tasks import find
+from pipeline.tasks.text_classification import TextClassification
 from tests.conftest import TINY_BERT, texts_and_labels
 from tests.serving.exported import export_tiny_model
 
@@ -70,6 +72,15 @@ def test_a_small_pretrained_model_gets_a_higher_rate(
     seen = found()
     assert suit(seen, "data/models/tiny").train.learning_rate == rate
     assert str(size if rate == 2e-4 else "usual") in seen.why["train.learning_rate"]
+
+
+def test_a_task_that_has_a_usual_rate_is_fine_tuned_with_it(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    export_tiny_model(project.MODELS / "tiny")
+    monkeypatch.setattr(TextClassification, "fine_tuning_rate", 3e-6)
+    seen = found()
+    assert suit(seen, "data/models/tiny").train.learning_rate == 3e-6
+    assert "this task" in seen.why["train.learning_rate"]
+    assert (find("dpo").fine_tuning_rate, find("sft").fine_tuning_rate) == (1e-6, 2e-5)
 
 
 def test_the_models_positions_limit_the_length(folder: Path):

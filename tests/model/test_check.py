@@ -94,6 +94,19 @@ def test_a_high_learning_rate_for_a_pretrained_model_is_a_warning(exported: Path
     assert check(params.model_copy(update={"train": Train(learning_rate=5e-4)}), TextClassification) == []
 
 
+def test_what_is_high_hangs_on_the_task(exported: Path) -> None:
+    def said(rate: float, task: type[Task]) -> list[str]:
+        params = pretrained(exported).model_copy(update={"train": Train(learning_rate=rate)})
+        return [warning for warning in check(params, task) if "learning_rate" in warning]
+
+    class Careful(TextClassification):  # type: ignore[misc]  # final, but for a test
+        fine_tuning_rate = 1e-6
+
+    (warning,) = said(5e-5, Careful)
+    assert warning.endswith("may wipe out what it knows; 1e-06 is usual for this task.")
+    assert said(9e-6, Careful) == said(5e-5, TextClassification) == []
+
+
 @pytest.mark.parametrize("revision", [None, "main-of-today"])
 def test_a_hub_model_without_a_revision_is_a_warning(
     exported: Path, monkeypatch: pytest.MonkeyPatch, revision: str | None

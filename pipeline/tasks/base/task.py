@@ -45,6 +45,8 @@ class Task(RowReader):
         predicts_tokens: whether its loss is the cross-entropy of `labels` by the model's output embeddings, summed; the
             sum may stand in place of the logits.
         needs_reference: whether it compares with what the model said before it was trained: `reference_columns`.
+        fine_tuning_rate: the learning rate that a pretrained model is usually trained with on this task; None: that of
+            most tasks.
         metrics: dotted names of functions of the user's own, each of which makes one more score of `Predictions`.
         model_class: the dotted name of a transformers class of the user's own; None: that of `head`.
     """
@@ -62,6 +64,7 @@ class Task(RowReader):
     smooths_labels: ClassVar[bool] = True
     predicts_tokens: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
+    fine_tuning_rate: ClassVar[float | None] = None
     metrics: tuple[str, ...] = field(default=(), kw_only=True)
     model_class: str | None = field(default=None, kw_only=True)
 
