@@ -6,7 +6,7 @@ Lita, Ittycheriah, Roukos and Kambhatla, "tRuEcasIng", ACL 2003.
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +14,8 @@ import torch
 from torch.nn import functional
 
 from pipeline.data.encoding import encode
-from pipeline.data.rows import text_column
 from pipeline.data.words import NO_WORD, joined, of_examples
-from pipeline.params import Data, Tokenizer, Train
+from pipeline.params import Tokenizer, Train
 from pipeline.tasks.base import Answer, Batch, Collation, Layout, Predictions, Task, mean_loss, padded, padded_inputs
 
 if TYPE_CHECKING:
@@ -34,20 +33,6 @@ class Truecasing(Task):
     layouts: ClassVar[tuple[Layout, ...]] = (Layout(("text",)),)
     score_names: ClassVar[tuple[str, ...]] = ("f1", "accuracy")
     labels: tuple[str, ...] = ("lower", "Capital", "UPPER")
-
-    @classmethod
-    def check_columns(cls, table: pa.Table, data: Data) -> None:
-        text_column(table, cls.layout_of(table, data).texts[0])
-
-    @classmethod
-    def fit(cls, tables: Mapping[str, pa.Table], data: Data) -> Self:
-        for table in tables.values():
-            cls.check_columns(table, data)
-        return cls()
-
-    def rows(self, table: pa.Table, data: Data) -> pa.Table:
-        (name,) = self.layout_of(table, data).texts
-        return pa.table({"id": table["id"], "text": text_column(table, name)})
 
     def texts(self, rows: pa.Table) -> list[tuple[str, ...]]:
         return [(joined(_lowered(text))[0],) for text in rows["text"].to_pylist()]
