@@ -1,6 +1,7 @@
 """Encode the prepared rows into the token store, and count what max_seq_length cuts off."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -36,9 +37,10 @@ def tokenize(params: Params) -> None:
     cut = {}
     for split in project.SPLITS:
         path = project.TOKENIZED / f"{split}.arrow"
-        if not store.write(path, _examples(task, tokenizer, params, split)):
+        counts: list[dict[str, int]] = []
+        if not store.write(path, _examples(task, tokenizer, params, split, counts.append)):
             raise UserError(f"No example of {split} is left: all rows are too long, or hold nothing to predict.")
-        cut[split] = store.Store(path).truncation(_parquet(split).metadata.num_rows)
+        cut[split] = {name: (max if name == "longest" else sum)(map(itemgetter(name), counts)) for name in counts[0]}
     origin.note(params)
     json_file.write(project.TOKENIZED / "truncation.json", cut)
     for split, found in cut.items():
@@ -55,8 +57,18 @@ def _losses(found: Mapping[str, int]) -> Iterator[str]:
         yield f"{found['rows_cut']:,} of {rows} cut, with {found['tokens_cut'] / found['tokens']:.1%} of all tokens"
 
 
-def _examples(task: Task, tokenizer: "PreTrainedTokenizerBase", params: Params, split: str) -> Iterator[pa.Table]:
-    """The examples of a split, part by part; `row` is a place in the whole split."""
+def _examples(
+    task: Task,
+    tokenizer: "PreTrainedTokenizerBase",
+    params: Params,
+    split: str,
+    note: Callable[[dict[str, int]], None],
+) -> Iterator[pa.Table]:
+    """The examples of a split, part by part; `row` is a place in the whole split.
+
+    Args:
+        note: is told what was cut off of each part: of the whole, it would take memory for every row.
+    """
     # Another model would read every piece of a block as a row, as wide as the longest of them.
     packed = task.is_packed and split == "train" and load_config(params.model).model_type in SEPARATING
     first = 0
@@ -68,15 +80,12 @@ def _examples(task: Task, tokenizer: "PreTrainedTokenizerBase", params: Params, 
         first += len(rows)
         if packed:
             examples = pack(examples, params.tokenizer.max_seq_length)
+        note(store.Store(examples).truncation(len(rows)))
         yield examples
 
 
-def _parquet(split: str) -> pq.ParquetFile:
-    return pq.ParquetFile(project.PREPARED / f"{split}.parquet")
-
-
 def _tables(split: str) -> Iterator[pa.Table]:
-    file = _parquet(split)
+    file = pq.ParquetFile(project.PREPARED / f"{split}.parquet")
     with bar(f"tokenize {split}", file.metadata.num_rows) as progress:
         for batch in file.iter_batches(_ROWS_AT_ONCE):
             yield pa.Table.from_batches([batch])

@@ -1,7 +1,9 @@
 """Texts as token ids, and what becomes of those that are longer than `tokenizer.max_seq_length`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.data import over_length
+from pipeline.data.windows import Truncation, windows
 from pipeline.params import Tokenizer
 
 if TYPE_CHECKING:
@@ -16,16 +19,12 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
 
-_SAMPLE = "overflow_to_sample_mapping"
-_TYPES = {
-    "input_ids": pa.list_(pa.int32()),
-    "token_type_ids": pa.list_(pa.int8()),
-    "offsets": pa.list_(pa.int32()),
-    _SAMPLE: pa.int64(),
-}
-_FIELDS = {"input_ids": "ids", "token_type_ids": "type_ids"}  # as `tokenizers` calls them
 _OUTSIDE = -1
-_AT_ONCE = 2_000  # texts: enough for every core, and few enough that what is read off is soon begun
+_AT_ONCE = 500_000  # characters: enough for every core, and few enough that what is read off is soon begun
+_AHEAD = 2  # parts: one waits for Python's lock with what it has made, and the cores have another
+
+# Of each row that is too long, by its place: the places of the tokens of each example that it becomes.
+_Cut = Mapping[int, Sequence[np.ndarray]]
 
 
 def encode(
@@ -34,7 +33,7 @@ def encode(
     tokenizer: "PreTrainedTokenizerBase",
     settings: Tokenizer,
     training: bool,
-    truncation: str = "longest_first",
+    truncation: Truncation = "longest_first",
     with_offsets: bool = False,
 ) -> pa.Table:
     """The examples of texts, or of pairs of texts.
@@ -43,7 +42,7 @@ def encode(
         columns: one list of texts, or two of equal length.
         ids: where each row stands, for messages.
         training: whether rows that are too long may be dropped, if the settings say so.
-        truncation: what is shortened of a pair, as transformers names it, such as `only_second`.
+        truncation: what is shortened of a pair.
         with_offsets: whether to say which characters each token stands for.
 
     Returns:
@@ -55,57 +54,25 @@ def encode(
     Raises:
         UserError: a row is too long, and `over_length` is `raise`.
     """
-    examples = _tokenized(tokenizer, columns, with_offsets) if with_offsets else _whole(tokenizer, columns)
-    full_length = _lengths(examples)
-    over_length.refuse(full_length, ids, settings)
-    too_long = np.flatnonzero(full_length > settings.max_seq_length)
-    rows = np.arange(len(full_length), dtype=np.int32)
-    windows = settings.over_length == "window"
     drops = settings.over_length == "drop" and training
-    if len(too_long) and drops:
-        rows = np.delete(rows, too_long)
-        examples = examples.take(rows)
-    elif len(too_long):
-        cut, of = _shortened(tokenizer, columns, too_long, settings, truncation, with_offsets)
-        whole = np.delete(rows, too_long)
-        order = np.argsort(np.concatenate([whole, of]), kind="stable")
-        rows = np.concatenate([whole, of])[order].astype(np.int32)
-        examples = pa.concat_tables([examples.take(whole), cut]).take(order)
-    lengths = _lengths(examples)
+    in_windows = settings.over_length == "window"
+    tables, whole, counts = [], [], []
+    for encodings in _encoded(tokenizer, columns, with_offsets):
+        lengths = np.fromiter(map(len, encodings), np.int32, len(encodings))
+        too_long = np.flatnonzero(lengths > settings.max_seq_length).tolist()
+        cut = {place: [] if drops else _kept(encodings[place], tokenizer, settings, truncation) for place in too_long}
+        tables.append(_examples(encodings, cut, tokenizer, len(columns), with_offsets))
+        whole.append(lengths)
+        counts.append(_counts(len(lengths), cut))
+    full_length = np.concatenate(whole)
+    over_length.refuse(full_length, ids, settings)
+    examples = pa.concat_tables(tables).combine_chunks()
+    length = pc.list_value_length(examples["input_ids"])
+    rows = np.arange(len(full_length), dtype=np.int32).repeat(np.concatenate(counts))
     # Of windows nothing is lost.
-    full_length = lengths if windows else full_length[rows]
-    examples = examples.append_column("length", pa.array(lengths)).append_column("full_length", pa.array(full_length))
-    return (examples.append_column("row", pa.array(rows)) if windows or drops else examples).combine_chunks()
-
-
-def _lengths(examples: pa.Table) -> np.ndarray:
-    lengths: np.ndarray = pc.list_value_length(examples["input_ids"]).to_numpy()
-    return lengths
-
-
-def _shortened(
-    tokenizer: "PreTrainedTokenizerBase",
-    columns: Sequence[list[str]],
-    too_long: np.ndarray,
-    settings: Tokenizer,
-    truncation: str,
-    with_offsets: bool,
-) -> tuple[pa.Table, np.ndarray]:
-    """What fits of rows that are too long, and of which row each example is."""
-    shorter = [[column[row] for row in too_long] for column in columns]
-    windows = settings.over_length == "window"
-    cut = _tokenized(
-        tokenizer,
-        shorter,
-        with_offsets,
-        truncation=truncation,
-        max_length=settings.max_seq_length,
-        stride=settings.doc_stride if windows else 0,
-        return_overflowing_tokens=windows,
-    )
-    if not windows:
-        return cut, too_long
-    return cut.drop_columns([_SAMPLE]), too_long[cut[_SAMPLE].to_numpy()]
+    examples = examples.append_column("length", length)
+    examples = examples.append_column("full_length", length if in_windows else pa.array(full_length[rows]))
+    return examples.append_column("row", pa.array(rows)) if in_windows or drops else examples
 
 
 def encode_labelled(
@@ -122,51 +89,88 @@ def encode_labelled(
     return examples.append_column("label", labels.take(examples["row"]) if "row" in examples.column_names else labels)
 
 
-def _whole(tokenizer: "PreTrainedTokenizerBase", columns: Sequence[list[str]]) -> pa.Table:
-    """All tokens of texts or pairs, as `_tokenized` makes them, and on all cores that the tokenizer's threads have.
+def _encoded(
+    tokenizer: "PreTrainedTokenizerBase", columns: Sequence[list[str]], with_offsets: bool
+) -> Iterator[list["Encoding"]]:
+    """All tokens of texts or pairs, part by part, on all cores that the tokenizer's threads have.
 
-    The next texts are being encoded while the tokens of the last ones are read off, which takes Python's lock.
+    The next texts are being encoded while the tokens of the last ones are read off.
     """
     encoder = tokenizer.backend_tokenizer
     encoder.no_truncation()
     encoder.no_padding()
     encoder.encode_special_tokens = tokenizer.split_special_tokens
     texts: Sequence[Any] = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
-    parts = (texts[begin : begin + _AT_ONCE] for begin in range(0, max(len(texts), 1), _AT_ONCE))
-    wanted = {name: field for name, field in _FIELDS.items() if name in tokenizer.model_input_names}
-    return pa.concat_tables(
-        pa.table(
-            {
-                name: pa.array([getattr(encoding, field) for encoding in encodings], _TYPES[name])
-                for name, field in wanted.items()
-            }
-        )
-        for encodings in _ahead(encoder.encode_batch_fast, parts)
-    )
+    lengths = sum(np.fromiter(map(len, column), np.int64, len(column)) for column in columns)
+    ends = [*np.flatnonzero(np.diff(np.cumsum(lengths) // _AT_ONCE)) + 1, len(texts)]
+    parts = (texts[begin:end] for begin, end in zip([0, *ends], ends, strict=False))
+    return _ahead(encoder.encode_batch if with_offsets else encoder.encode_batch_fast, parts)
 
 
 def _ahead(encode_batch: Callable[[Any], list["Encoding"]], parts: Iterator[Any]) -> Iterator[list["Encoding"]]:
-    """What becomes of every part; the next is begun before one is handed out."""
-    with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(encode_batch, next(parts))
+    """What becomes of every part, in order, while more are being made."""
+    with ThreadPoolExecutor(_AHEAD) as threads:
+        begun = deque(threads.submit(encode_batch, part) for part in islice(parts, _AHEAD))
         for part in parts:
-            made, following = following, thread.submit(encode_batch, part)
-            yield made.result()
-        yield following.result()
+            made = begun.popleft().result()
+            begun.append(threads.submit(encode_batch, part))
+            yield made
+        while begun:
+            yield begun.popleft().result()
 
 
-def _tokenized(
-    tokenizer: "PreTrainedTokenizerBase", columns: Sequence[list[str]], with_offsets: bool, **settings: Any
+def _kept(
+    encoding: "Encoding", tokenizer: "PreTrainedTokenizerBase", settings: Tokenizer, truncation: Truncation
+) -> list[np.ndarray]:
+    """The places of the tokens of each window of a row that is too long, or of what truncation leaves of it."""
+    text_of, most, side = encoding.sequence_ids, settings.max_seq_length, tokenizer.truncation_side
+    if settings.over_length == "window":
+        return list(windows(text_of, most, settings.doc_stride, truncation, side))
+    return [next(windows(text_of, most, 0, truncation, side))]
+
+
+def _counts(rows: int, cut: _Cut) -> np.ndarray:
+    """How many examples each row becomes, (rows,)."""
+    counts = np.ones(rows, np.int64)
+    for place, examples in cut.items():
+        counts[place] = len(examples)
+    return counts
+
+
+def _examples(
+    encodings: Sequence["Encoding"], cut: _Cut, tokenizer: "PreTrainedTokenizerBase", texts: int, with_offsets: bool
 ) -> pa.Table:
-    made = tokenizer(*columns, return_attention_mask=False, verbose=False, **settings)
-    found = dict(made)
+    """The tokens of rows of so many texts, whole or as they are cut."""
+
+    def lists(kind: pa.DataType, of_rows: Iterable[Sequence[int] | np.ndarray]) -> pa.ListArray:
+        return pa.array(_pieces(of_rows, cut) if cut else of_rows, pa.list_(kind))
+
+    found = {"input_ids": lists(pa.int32(), (encoding.ids for encoding in encodings))}
+    if "token_type_ids" in tokenizer.model_input_names:
+        # All tokens of a text are of one type: the longest row has every type that there is.
+        longest = max(encodings, key=len, default=None)
+        if texts == 1 and longest and not any(longest.type_ids):
+            zeros = np.zeros(len(found["input_ids"].values), np.int8)
+            found["token_type_ids"] = pa.ListArray.from_arrays(found["input_ids"].offsets, zeros)
+        else:
+            found["token_type_ids"] = lists(pa.int8(), (encoding.type_ids for encoding in encodings))
     if with_offsets:
-        found["offsets"] = [_offsets(encoding, len(columns) - 1) for encoding in made.encodings]
-    return pa.table({name: pa.array(values, _TYPES[name]) for name, values in found.items()})
+        offsets = (_offsets(encoding, texts - 1) for encoding in encodings)
+        found["offsets"] = pa.array(map(np.ravel, _pieces(offsets, cut)), pa.list_(pa.int32()))
+    return pa.table(found)
+
+
+def _pieces(of_rows: Iterable[Sequence[int] | np.ndarray], cut: _Cut) -> Iterator[Sequence[int] | np.ndarray]:
+    """The values of the tokens of each example, of those of each row."""
+    for place, values in enumerate(of_rows):
+        if place in cut:
+            yield from (np.asarray(values)[places] for places in cut[place])
+        else:
+            yield values
 
 
 def _offsets(encoding: "Encoding", text: int) -> np.ndarray:
-    """Where each token begins and ends in one of the texts, flat, (2 * tokens,)."""
+    """Where each token begins and ends in one of the texts, (tokens, 2)."""
     offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
     of_text = np.array([place == text for place in encoding.sequence_ids], bool)
-    return np.where((of_text & (offsets[:, 0] < offsets[:, 1]))[:, None], offsets, _OUTSIDE).ravel()
+    return np.where((of_text & (offsets[:, 0] < offsets[:, 1]))[:, None], offsets, _OUTSIDE)

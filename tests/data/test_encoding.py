@@ -20,7 +20,7 @@ def tokenizer() -> PreTrainedTokenizerBase:
 
 @pytest.fixture(autouse=True)
 def few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoding, "_AT_ONCE", 4)
+    monkeypatch.setattr(encoding, "_AT_ONCE", 40)
 
 
 @pytest.mark.parametrize("columns", [[TEXTS], [TEXTS, TEXTS[::-1]]], ids=["texts", "pairs"])

@@ -1,3 +1,4 @@
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,22 @@ def test_a_micro_batch_of_any_model_keeps_to_its_tokens(folder: Path, kind: str,
     ]
     assert max(sizes) <= BUDGET
     assert sum(sizes) < 1.5 * store.lengths.sum()
+
+
+@pytest.mark.parametrize("over_length", ["truncate", "drop", "window"])
+def test_parts_are_counted_as_the_whole(folder: Path, monkeypatch: pytest.MonkeyPatch, over_length: str) -> None:
+    project.PREPARED.mkdir(parents=True)
+    TextClassification(("a", "b")).save(project.PREPARED)
+    texts = ["word " * length for length in (3, 40, 7, 1, 60, 20, 5)]
+    rows = pa.table({"id": list("abcdefg"), "text": texts, "label": pa.array([0, 1, 0, 1, 0, 1, 0], pa.int32())})
+    for split in project.SPLITS:
+        pq.write_table(rows, project.PREPARED / f"{split}.parquet")
+    settings = Tokenizer(vocab_size=300, max_seq_length=16, over_length=over_length, doc_stride=2)
+    monkeypatch.setattr("stages.tokenize._ROWS_AT_ONCE", 3)
+    tokenize(Params(task="text-classification", tokenizer=settings))
+    found = json.loads((project.TOKENIZED / "truncation.json").read_text(encoding="utf-8"))
+    for split, counted in found.items():
+        assert counted == Store(project.TOKENIZED / f"{split}.arrow").truncation(len(texts))
 
 
 @pytest.fixture
