@@ -1,10 +1,7 @@
 """`reprise init`: a params.yaml that suits somebody's own rows."""
 
-import itertools
 import os
 import shlex
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import params_file, project
-from pipeline.cli import guess
+from pipeline.cli import backups, guess
 from pipeline.data import sources
 from pipeline.errors import UserError, did_you_mean
 from pipeline.params import Params
@@ -156,8 +153,7 @@ def _write(params: Params, force: bool) -> None:
         UserError: there is such a one, and it is to stay.
     """
     path, text = project.PARAMS, params_file.render(params).encode()
-    if path.exists() and path.read_bytes() != text and not _is_kept_elsewhere(path):
-        backup = _free(path.with_name(f"{path.name}.bak"))
+    if backup := backups.due(path, text):
         if not force and not _is_interactive():
             raise UserError(
                 f"{path} holds changes that git does not have, so it stays. To replace it, add --force:\n"
@@ -167,8 +163,7 @@ def _write(params: Params, force: bool) -> None:
             f"{path} holds changes that git does not have. Replace it? {backup} will keep it."
         ):
             raise UserError(f"{path} stays as it is.")
-        shutil.copy2(path, backup)
-        click.echo(f"{backup} keeps the {path} that was here.")
+        backups.keep(path, backup)
     unfinished = path.with_name(f"{path.name}.unfinished")
     unfinished.write_bytes(text)
     unfinished.replace(path)
@@ -176,26 +171,6 @@ def _write(params: Params, force: bool) -> None:
     here = Path.cwd()
     has_git = any((folder / ".git").exists() for folder in (here, *here.parents))
     click.echo("    dvc repro" if has_git else "    make run    # tells DVC that there is no git here")
-
-
-def _free(path: Path) -> Path:
-    """The path, or with the first number behind it that no file has: an earlier backup stays."""
-    numbered = (path.with_name(f"{path.name}{number}") for number in itertools.count(2))
-    return next(name for name in itertools.chain([path], numbered) if not name.exists())
-
-
-def _is_kept_elsewhere(path: Path) -> bool:
-    """Whether git has just this file, or it is the one that every project starts with."""
-    try:
-        if params_file.read(path) == Params():
-            return True
-        asked = (["ls-files", "--", path.name], ["status", "--porcelain", "--", path.name])
-        tracked, changed = (
-            subprocess.run(["git", *question], check=True, capture_output=True).stdout for question in asked
-        )
-    except (UserError, OSError, subprocess.CalledProcessError):
-        return False
-    return bool(tracked) and not changed
 
 
 def _is_interactive() -> bool:

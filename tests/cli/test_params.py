@@ -22,6 +22,19 @@ def test_what_is_said_stays_and_every_other_key_is_written(folder: Path) -> None
     assert Path("params.yaml").read_bytes() == before, "what is whole stays as it is"
 
 
+def test_what_nobody_else_keeps_is_kept_beside_it(folder: Path) -> None:
+    own = params_file.render(Params(task="sft")).replace("task:", "# mine\ntask:")
+    for place, name in enumerate(("params.yaml.bak", "params.yaml.bak2")):
+        Path("params.yaml").write_text(own)
+        Path("few.yaml").write_text(f"task: causal-lm\ntokenizer: {{max_seq_length: {128 + place}}}\n")
+        said = CliRunner().invoke(command, ["few.yaml"]).output
+        assert said.startswith(f"{name} keeps the params.yaml that was here.\n")
+        assert Path(name).read_text() == own
+    Path("params.yaml").write_text(params_file.render(Params()))
+    assert "keeps" not in CliRunner().invoke(command, ["few.yaml"]).output, "every project begins with this one"
+    assert not Path("params.yaml.bak3").exists()
+
+
 def test_every_example_is_valid() -> None:
     examples = sorted((REPOSITORY / "examples").glob("*/params.yaml"))
     assert len(examples) > 5
