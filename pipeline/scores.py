@@ -65,13 +65,13 @@ def decimals(values: Iterable[float | None], name: str = "", more: int = 0) -> i
 
     Args:
         name: of their score, if they are of one.
-        more: digits beyond these, where numbers near each other are to be told apart.
+        more: digits beyond these, where numbers near each other are to be told apart; small ones have enough.
     """
     largest = max((abs(value) for value in values if value is not None and math.isfinite(value)), default=0.0)
     if ends_at_one(name) or largest == 0:
         return _DECIMALS + more
     place = math.floor(math.log10(largest))
-    return max(0, _DECIMALS + more - place - (place < 0))
+    return max(0, _DECIMALS + more - place) if place >= 0 else max(_DECIMALS + more, _DECIMALS - place - 1)
 
 
 def percent(value: float | None) -> str:

@@ -58,4 +58,4 @@ def test_decimals_of_numbers_one_below_the_other() -> None:
     assert decimals([0.01, None, 250.0, float("inf")]) == 1
     assert decimals([0.01], "f1") == decimals([0.01], "pearson") == 3
     assert decimals([0.01], "f1", more=1) == decimals([], more=1) == 4
-    assert decimals([1234.5], more=1) == 1
+    assert [decimals([value], more=1) for value in (1234.5, 1.5, 0.87, 0.043, 0.00041)] == [1, 4, 4, 4, 6]

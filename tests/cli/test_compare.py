@@ -76,7 +76,7 @@ def test_json_is_all_there_is_and_the_page_is_written_beside_it(ask: Callable[..
 
 
 def scored(perplexity: float, mse: float) -> dict[str, Any]:
-    values = {"perplexity": perplexity, "mse": mse, "f1": 0.8}
+    values = {"perplexity": perplexity, "mse": mse, "f1": 0.8, "calibration_error": 0.0433}
     return {name: {"value": value, "std": value / 100} for name, value in values.items()}
 
 
@@ -102,7 +102,12 @@ def test_scores_that_are_no_shares_have_the_decimals_that_tell() -> None:
             {
                 "name": "b",
                 "with_seeds": True,
-                "differences": {"perplexity": apart(-2.5), "mse": apart(0.000001), "f1": apart(0.0)},
+                "differences": {
+                    "perplexity": apart(-2.5),
+                    "mse": apart(0.000001),
+                    "f1": apart(0.0),
+                    "calibration_error": apart(-0.0076) | {"p_value": 0.0001},
+                },
                 "other_targets": None,
                 "flipped": None,
                 "slices": [group | apart(0.000001) | {"verdict": "worse"}],
@@ -113,9 +118,10 @@ def test_scores_that_are_no_shares_have_the_decimals_that_tell() -> None:
     compare_tables.show(found, console)
     tables, page = console.export_text(), compare_page.render(found)
     for said in (tables, page):
-        for due in ("1,234.6", "1,232.1", "± 12.3", "−2.5", "−3.8 to −1.2", "0.0001230", "+0.0000010", "0.8000"):
+        for due in ("1,234.6", "1,232.1", "± 12.3", "−2.5", "−3.8 to −1.2", "0.000123", "+0.000001", "0.8000"):
             assert due in said, due
-    assert sum("+0.0000010" in line for line in tables.splitlines()) == 2, "of all rows, and of a group"
+    assert tables.count("may be noise") == 4, "no line is broken"
+    assert sum("+0.000001 " in line for line in tables.splitlines()) == 2, "of all rows, and of a group"
 
 
 def test_seeds_of_such_scores() -> None:

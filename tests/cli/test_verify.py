@@ -19,6 +19,6 @@ def test_scores_stand_beside_those_recorded_with_the_decimals_that_tell() -> Non
     rows = [line.split() for line in console.export_text().splitlines() if line.strip().startswith("test/")]
     assert rows == [
         ["test/perplexity", "1,234.6", "1,200.0", "to", "1,260.2", "1,231.5", "−3.1"],
-        ["test/mse", "0.0001230", "0.0001000", "to", "0.0001500", "0.0001240", "+0.0000010"],
+        ["test/mse", "0.000123", "0.000100", "to", "0.000150", "0.000124", "+0.000001"],
         ["test/auroc", "–", "–", "0.5000", "–"],
     ]
