@@ -93,9 +93,8 @@ def _differences(comparison: Mapping[str, Any], found: Mapping[str, Any]) -> Tab
     table = _table(f"{comparison['name']} minus {found['runs'][0]['name']}, on the same rows")
     level = f"{found['confidence_level'] * 100:g}% interval"
     table.padding = (0, 1, 0, 0)  # the widest names and numbers fit beside each other
-    for name in ("", "difference", level, "p-value", "smallest"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("")
+    for name in ("", "difference", level, "p-value", "smallest", ""):
+        table.add_column(name, no_wrap=name != level)  # what is too wide all the same breaks between two numbers
     digits = places_of_runs(found)
     for score, difference in comparison["differences"].items():
         signed = partial(number, digits=digits[score], sign="+")
