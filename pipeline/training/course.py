@@ -45,7 +45,7 @@ class Course:
         log: told of every metric.
         state: how far the course has come.
         collation: what examples need to become a batch.
-        micro_batch_tokens: tokens of a micro-batch, as `pipeline.data.batches` counts them; fewer once memory has run out.
+        micro_batch_tokens: of a micro-batch, as `pipeline.data.batches` counts them; fewer once memory has run out.
     """
 
     learner: Learner
