@@ -9,6 +9,7 @@ from benchmarks.training import work
 from pipeline.data.batches import BatchPlan
 from pipeline.data.packing import NO_TARGET
 from pipeline.data.store import Store
+from pipeline.model.activations import fuse
 from pipeline.params import Hardware, Train
 from pipeline.tasks.base import Collation, Task
 from pipeline.tasks.causal_lm import CausalLM
@@ -46,6 +47,7 @@ def main() -> None:
     hardware = Hardware(num_threads=todo.threads, use_cpu=True)
     world = World.start(hardware, todo.precision)
     model = work.model()
+    fuse(model)
     model.config.pad_token_id = 0
     if todo.kind == "causal-lm":
         model.config.update(task.head()[1])

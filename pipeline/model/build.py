@@ -8,6 +8,7 @@ from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedTokeniz
 
 from pipeline import own
 from pipeline.errors import UserError
+from pipeline.model.activations import fuse
 from pipeline.model.config import load_config
 from pipeline.model.fit import adapt, check_fit
 from pipeline.model.four_bits import quantization
@@ -70,6 +71,7 @@ def build(
         model, drawn = from_weights(model_class(task), params, config, quantization_config=quantization(empty, params))
     else:
         model, drawn = from_weights(model_class(task), params, config)
+    fuse(model)
     choose(model, params.model, drawn)
     return model
 
@@ -86,6 +88,7 @@ def skeleton(params: Params, task: Task, encoder: PreTrainedTokenizerBase) -> "P
     config = _config(params, task, encoder)
     with torch.device("meta"):
         model = fresh(task, config, dtype=torch.float32)
+        fuse(model)
         choose(model, params.model)
     return model
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from transformers import PreTrainedTokenizerBase
 
 from pipeline import json_file, project
+from pipeline.model.activations import fuse
 from pipeline.model.build import model_class, own_generation
 from pipeline.model.lora import is_adapted, merge, save_adapter
 from pipeline.params import Params
@@ -49,4 +50,5 @@ def export(
 def load(folder: Path, task: Task) -> "PreTrainedModel":
     """The exported model with its head, for evaluation."""
     model: PreTrainedModel = model_class(task).from_pretrained(folder)
+    fuse(model)
     return model

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from pipeline.data.packing import NO_TARGET
 
 _POSITIONS = 256
+_ROWS = 64
 
 KINDS = frozenset(
     (
@@ -63,16 +64,19 @@ def summed_loss(model: PreTrainedModel, labels: Tensor, label_smoothing: float) 
 
     Args:
         model: one that `gives_loss`.
-        labels: (examples, tokens), aligned with the logits, NO_TARGET where there is none.
+        labels: (examples, tokens), aligned with the logits, NO_TARGET where there is none; on the host, where targets
+            are found without waiting for a device.
     """
     head = cast(nn.Linear, model.get_output_embeddings())
+    places = (labels != NO_TARGET).flatten().nonzero().squeeze(1)
+    targets = labels.flatten()[places]
 
     def forward(states: Tensor) -> Tensor:
-        kept = (labels != NO_TARGET).flatten().nonzero().squeeze(1)
+        kept, wanted = (tensor.to(states.device, non_blocking=True) for tensor in (places, targets))
         if torch.is_autocast_enabled(states.device.type):
             states = states.to(torch.get_autocast_dtype(states.device.type))
         found: Tensor = _Summed.apply(  # type: ignore[no-untyped-call]
-            states.flatten(0, 1)[kept], head.weight, head.bias, labels.flatten()[kept], label_smoothing
+            states.flatten(0, 1)[kept], head.weight, head.bias, wanted, label_smoothing
         )
         return found
 
@@ -101,25 +105,31 @@ class _Summed(torch.autograd.Function):
     ) -> Tensor:
         words = weight.to(states.dtype)
         loss = torch.zeros((), device=states.device)
-        by_states = torch.empty_like(states)
+        # Rows of zeros, which add nothing, make the last chunk of a size that oneDNN has met before.
+        filled = functional.pad(states, (0, 0, 0, -len(states) % _ROWS))
+        by_states = torch.empty_like(filled)
         by_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         by_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[2] else None
-        for start in range(0, len(states), _POSITIONS):
+        for start in range(0, len(filled), _POSITIONS):
             here = slice(start, start + _POSITIONS)
-            logits = functional.linear(states[here], words, None if bias is None else bias.to(states.dtype)).float()
-            wanted = (torch.arange(len(logits), device=logits.device), labels[here])
-            totals = logits.logsumexp(dim=1)
-            loss += totals.sum() - (1 - smoothing) * logits[wanted].sum() - smoothing * logits.mean(dim=1).sum()
-            # In the memory of the logits: the probabilities, less what they should be.
-            gradient = logits.sub_(totals[:, None]).exp_()
+            wanted = (torch.arange(len(labels[here]), device=labels.device), labels[here])
+            logits = functional.linear(filled[here], words, None if bias is None else bias.to(states.dtype))
+            logs = torch.log_softmax(logits, dim=1, dtype=torch.float32)
+            loss -= (1 - smoothing) * logs[wanted].sum()
+            if smoothing:
+                loss -= smoothing * logs[wanted[0]].mean(dim=1).sum()
+            # In the memory of the logarithms: the probabilities, less what they should be.
+            gradient = logs.exp_()
             gradient[wanted] -= 1 - smoothing
-            gradient = gradient.sub_(smoothing / logits.shape[1]).to(states.dtype)
+            if smoothing:
+                gradient -= smoothing / gradient.shape[1]
+            gradient = gradient.to(states.dtype)
             by_states[here] = gradient @ words
             if by_weight is not None:
-                by_weight += gradient.T @ states[here]
+                by_weight += gradient.T @ filled[here]
             if by_bias is not None:
-                by_bias += gradient.sum(dim=0)
-        ctx.save_for_backward(by_states, by_weight, by_bias)
+                by_bias += gradient[wanted[0]].sum(dim=0)
+        ctx.save_for_backward(by_states[: len(states)], by_weight, by_bias)
         return loss
 
     @staticmethod

@@ -110,8 +110,9 @@ def loss_of(
     sums = task.predicts_tokens and task.model_class is None and gives_loss(model)
 
     def forward(part: Part, module: nn.Module) -> tuple[Any, Batch]:
-        batch = task.collate(store.examples(part.indices), collation).to(world.device)
+        batch = task.collate(store.examples(part.indices), collation)
         head = summed_loss(model, batch.labels, train.label_smoothing_factor) if sums else contextlib.nullcontext()
+        batch = batch.to(world.device)
         drawn = dropout.seeded(model, world.device, train.seed, step, part.place)
         with world.autocast(), drawn, head, without_padding(model, batch.inputs):
             return module(**batch.inputs), batch
