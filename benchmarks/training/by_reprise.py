@@ -45,19 +45,19 @@ def main() -> None:
     task: Task = CausalLM() if todo.kind == "causal-lm" else TextClassification(tuple("abcd"))
     train = Train(global_batch_size=todo.global_batch_size, max_steps=todo.all_steps, learning_rate=5e-5)
     hardware = Hardware(num_threads=todo.threads, use_cpu=True)
-    world = World.start(hardware, todo.precision)
     model = work.model()
     fuse(model)
     model.config.pad_token_id = 0
     if todo.kind == "causal-lm":
         model.config.update(task.head()[1])
-    parallel = arrange(model, world, hardware, lambda: False)
-    learner = Learner(model, adamw(model, train), torch.amp.GradScaler("cpu", enabled=False))
     held = store(examples)
     plan = BatchPlan(len(held), train.global_batch_size, train.seed)
     collation = Collation(model.config, PreTrainedTokenizerFast.__new__(PreTrainedTokenizerFast))
-    taken = steps(learner, parallel, task, held, plan, train, collation, hardware.forward_tokens, 0, todo.all_steps)
-    work.timed(todo, (step.tokens for step in taken))
+    with World.join(hardware, todo.precision) as world:
+        parallel = arrange(model, world, hardware, lambda: False)
+        learner = Learner(model, adamw(model, train), torch.amp.GradScaler("cpu", enabled=False))
+        taken = steps(learner, parallel, task, held, plan, train, collation, hardware.forward_tokens, 0, todo.all_steps)
+        work.timed(todo, (step.tokens for step in taken), shared=True)
 
 
 if __name__ == "__main__":

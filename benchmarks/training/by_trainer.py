@@ -36,7 +36,8 @@ def main(best: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
-            per_device_train_batch_size=todo.global_batch_size,
+            per_device_train_batch_size=todo.global_batch_size // todo.processes,
+            ddp_backend="gloo" if todo.processes > 1 else None,
             max_steps=todo.all_steps,
             learning_rate=5e-5,
             bf16=todo.precision == "bf16",

@@ -2,6 +2,7 @@
 
 python -m benchmarks.training.run
 python -m benchmarks.training.run --work ag-news --threads 2 --repeats 5
+python -m benchmarks.training.run --work ag-news --processes 2
 
 All of them take a fixed number of steps of 32 examples (8 blocks for a language model) with a model of the size of
 all-MiniLM-L6-v2 (22M parameters), or a GPT-2 of 18M, and fresh weights. The lengths of the examples are drawn like
@@ -61,24 +62,24 @@ CONTESTANTS: Mapping[str, tuple[list[str], str]] = {
     "--work", "names", type=click.Choice(list(WORKS)), multiple=True, default=list(WORKS), help="One or more."
 )
 @click.option("--threads", default=1, show_default=True, help="Threads of each contestant.")
+@click.option("--processes", default=1, show_default=True, help="That share a step: Reprise and Trainer alone.")
 @click.option("--repeats", default=5, show_default=True, help="Runs of each contestant.")
 @click.option("--env", type=click.Path(path_type=Path), help="Where the peers are, or shall be, installed.")
-def main(names: tuple[str, ...], threads: int, repeats: int, env: Path | None) -> None:
+def main(names: tuple[str, ...], threads: int, processes: int, repeats: int, env: Path | None) -> None:
     """Print a table for each work."""
     python = contest.environment(env)
     for name in names:
         work, lengths = WORKS[name]
         with tempfile.TemporaryDirectory() as folder:
             # A block has no padding: of it the plain loop and the others are the same.
-            wanted = {
-                key: value
-                for key, value in CONTESTANTS.items()
-                if work.kind == "classification" or value[0][0] in ("by_reprise", "by_trainer")
-            }
-            made = _folders(Path(folder), replace(work, threads=threads), lengths)
+            all_of_them = work.kind == "classification" and processes == 1
+            made = _folders(Path(folder), replace(work, threads=threads, processes=processes), lengths)
             runs = {
-                key: partial(_run, sys.executable if module[0] == "by_reprise" else python, module, made[precision])
-                for key, (module, precision) in wanted.items()
+                key: partial(
+                    _run, sys.executable if module[0] == "by_reprise" else python, module, made[precision], processes
+                )
+                for key, (module, precision) in CONTESTANTS.items()
+                if all_of_them or module[0] in ("by_reprise", "by_trainer")
             }
             found = contest.contest(runs, repeats, warm_up=False)
         click.echo(f"\n{name}\n\n{contest.table(found, ['tokens/s', 'peak MiB'], BEST)}\n")
@@ -95,9 +96,10 @@ def _folders(folder: Path, work: Work, lengths: Lengths) -> dict[str, Path]:
     return made
 
 
-def _run(python: str | Path, module: list[str], folder: Path) -> dict[str, float]:
+def _run(python: str | Path, module: list[str], folder: Path, processes: int) -> dict[str, float]:
+    start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     variables = {"PYTHONPATH": str(contest.HOME), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    found = contest.run([python, "-m", f"benchmarks.training.{module[0]}", *module[1:]], folder, variables)
+    found = contest.run([python, *start, "-m", f"benchmarks.training.{module[0]}", *module[1:]], folder, variables)
     return {name: found[name] for name in ("tokens/s", "peak MiB")}
 
 

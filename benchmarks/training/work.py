@@ -5,6 +5,7 @@ language model blocks of `length` tokens with their `pieces`), and `model/`, whi
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -34,6 +35,7 @@ class Work:
         longest: tokens of the longest example.
         precision: fp32 or bf16.
         threads: of each process.
+        processes: that share a step.
     """
 
     kind: str
@@ -43,6 +45,7 @@ class Work:
     longest: int
     precision: str
     threads: int
+    processes: int = 1
 
     @property
     def all_steps(self) -> int:
@@ -80,9 +83,13 @@ def padded(rows: list[dict[str, Any]], longest: int | None = None) -> dict[str, 
     return batch | {"labels": ids.masked_fill(mask == 0, -100)}
 
 
-def timed(work: Work, steps: Iterator[int]) -> None:
-    """Go through the steps, each of which says how many real tokens it had, and print what was measured as JSON."""
-    clock = Clock(work)
+def timed(work: Work, steps: Iterator[int], shared: bool = False) -> None:
+    """Go through the steps, each of which says how many real tokens it had, and print what was measured as JSON.
+
+    Args:
+        shared: the tokens are those of all processes rather than of this one.
+    """
+    clock = Clock(work, shared)
     for tokens in steps:
         if clock.tick(tokens):
             return
@@ -91,9 +98,10 @@ def timed(work: Work, steps: Iterator[int]) -> None:
 
 @dataclass
 class Clock:
-    """Real tokens a second from the end of the warm-up to the end of the last step."""
+    """Real tokens a second from the end of the warm-up to the end of the last step, of all processes."""
 
     work: Work
+    shared: bool = False
     done: int = 0
     tokens: int = 0
     begun: float = 0.0
@@ -108,9 +116,21 @@ class Clock:
         if self.done < self.work.all_steps:
             return False
         seconds = time.perf_counter() - self.begun
+        tokens = self.tokens if self.shared or self.work.processes == 1 else _sum(self.tokens)
+        if int(os.environ.get("RANK", "0")):
+            return True
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-        print(json.dumps({"tokens/s": self.tokens / seconds, "peak MiB": peak}), flush=True)
+        print(json.dumps({"tokens/s": tokens / seconds, "peak MiB": peak}), flush=True)
         return True
+
+
+def _sum(tokens: int) -> int:
+    """Over all processes."""
+    import torch
+
+    summed = torch.tensor([tokens])
+    torch.distributed.all_reduce(summed)
+    return int(summed)
 
 
 def make(folder: Path, work: Work, lengths: Callable[[np.random.Generator, int], np.ndarray]) -> None:
