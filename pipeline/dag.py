@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from pipeline import digest
+from pipeline import digest, yaml_file
 
 FILE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
@@ -54,21 +54,21 @@ def without_results(lock: str, pipeline: str, stage: str) -> str:
     Args:
         pipeline: the text of the dvc.yaml that it belongs to.
     """
-    stages, gone = yaml.safe_load(pipeline)["stages"], {stage}
+    stages, gone = yaml_file.written(pipeline)["stages"], {stage}
     while later := {
         name
         for name, entry in stages.items()
         if name not in gone and any(not set(_made(stages[other])).isdisjoint(entry.get("deps", ())) for other in gone)
     }:
         gone |= later
-    entries = yaml.safe_load(lock) or {}
+    entries = yaml_file.written(lock) or {}
     kept = {name: entry for name, entry in entries.get("stages", {}).items() if name not in gone}
     return yaml.safe_dump({**entries, "stages": kept}, sort_keys=False)
 
 
 def locked_output(lock: str, path: Path) -> str | None:
     """The hash of an output in the text of a dvc.lock; None if no stage has made it."""
-    stages = (yaml.safe_load(lock) or {}).get("stages", {})
+    stages = (yaml_file.written(lock) or {}).get("stages", {})
     outs = (out for stage in stages.values() for out in stage.get("outs", ()))
     return next((str(out["md5"]) for out in outs if out["path"] == path.as_posix()), None)
 
@@ -85,7 +85,7 @@ def has_recorded(stage: str) -> bool:
 
 
 def _locked(stage: str) -> dict[str, Any]:
-    entries = yaml.safe_load(LOCK.read_text(encoding="utf-8")) if LOCK.exists() else None
+    entries = yaml_file.written(LOCK.read_text(encoding="utf-8")) if LOCK.exists() else None
     found: dict[str, Any] = (entries or {}).get("stages", {}).get(stage, {})
     return found
 
@@ -107,7 +107,7 @@ def of_files(hashes: Mapping[str, str]) -> str:
 
 
 def _stages() -> dict[str, dict[str, Any]]:
-    stages: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))["stages"]
+    stages: dict[str, dict[str, Any]] = yaml_file.written(FILE.read_text(encoding="utf-8"))["stages"]
     return stages
 
 

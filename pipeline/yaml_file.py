@@ -9,6 +9,7 @@ import yaml
 from pipeline.errors import UserError
 
 _DEEPEST = 20
+_OfWritten: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # Fragments of the YAML parser's words, and what a person did. What began in an earlier line is mended there.
 _SLIPS = {
@@ -52,6 +53,12 @@ def read(path: Path) -> tuple[Any, dict[Place, int]]:
         raise UserError(f"{path}, line {line}: there is a control character (#x{error.character:04x})") from None
     except yaml.MarkedYAMLError as error:
         raise UserError(f"{path}, {_not_yaml(error)}") from None
+
+
+def written(text: str) -> Any:
+    """The value of YAML that a program has written, such as dvc.lock; libyaml reads it ten times faster."""
+    loader = _OfWritten(text)
+    return loader.get_single_data()
 
 
 def _text(path: Path) -> str:

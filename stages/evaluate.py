@@ -3,27 +3,30 @@
 import os
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from pipeline import dag, digest, project
-from pipeline.evaluation import evaluate as evaluation
-from pipeline.evaluation.verdict import headline
 from pipeline.params import Params
-from pipeline.tracking.run import Run
-from pipeline.training import devices, leftovers
-from pipeline.training.fingerprint import fingerprint
-from pipeline.world import World
+from pipeline.tracking import sending
+from pipeline.training import devices
 from stages.run import main
 
 
 def evaluate(params: Params) -> None:
     """Write metrics/evaluation.json, the confusion matrix and the report."""
-    with devices.taken(params.hardware.model_copy(update={"devices": 1})) as (_, environment):
+    # MLflow is imported while this process imports torch.
+    with sending.ahead(), devices.taken(params.hardware.model_copy(update={"devices": 1})) as (_, environment):
         os.environ.update(environment)  # before torch looks for devices
         _evaluate(params)
 
 
 def _evaluate(params: Params) -> None:
+    # Imported here: what they import takes seconds.
+    import pyarrow.parquet as pq
+
+    from pipeline.evaluation import evaluate as evaluation
+    from pipeline.evaluation.verdict import headline
+    from pipeline.tracking.run import Run
+    from pipeline.world import World
+
     _clear_checkpoints(params)
     world = World.start(params.hardware, params.train.precision)
     model = digest.of_folder(project.BEST_MODEL)
@@ -43,6 +46,9 @@ def _evaluate(params: Params) -> None:
 
 def _clear_checkpoints(params: Params) -> None:
     """Remove those of the training, whose results DVC has recorded by now."""
+    from pipeline.training import leftovers
+    from pipeline.training.fingerprint import fingerprint
+
     folder = Path(params.hardware.checkpoint_dir) if params.hardware.checkpoint_dir else None
     leftovers.clear(fingerprint(params, dag.inputs("train")), dag.locked("train"), folder)
 

@@ -123,6 +123,7 @@ def main(parent: int) -> None:
     # These import MLflow, which takes seconds: it may be done before the run begins.
     from pipeline.tracking import forward, sync, system  # noqa: F401
 
+    store.import_ahead()
     if not (journal_id := _first_line()):
         return
     journal = journals.of(journal_id)

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +107,16 @@ def connect() -> "MlflowClient":
         _probe(uri, port)
         return _opened(uri)
     return MlflowClient(uri)
+
+
+def import_ahead() -> None:
+    """Import what a client of the tracking store needs at its first request, which takes seconds for a database."""
+    with suppress(UserError):  # `connect` tells
+        if not is_server(tracking_uri()):
+            from mlflow.store.tracking import sqlalchemy_store  # noqa: F401
+            from sqlalchemy.orm import configure_mappers
+
+            configure_mappers()
 
 
 def check_version(client: "MlflowClient") -> None:

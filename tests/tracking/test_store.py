@@ -160,3 +160,10 @@ def test_the_error_behind_the_errors_is_told():
     assert store.deepest_line(error) == "ConnectionRefusedError: nobody there"
     assert store.first_line(error) == "MlflowException: API request failed, with a very long story"
     assert not store.is_final(error)
+
+
+def test_what_is_imported_ahead_judges_no_address(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "localhost:5000")
+    store.import_ahead()
+    with pytest.raises(UserError):
+        store.connect()
