@@ -85,7 +85,8 @@ def _examples(
 
 
 def _tables(split: str) -> Iterator[pa.Table]:
-    file = pq.ParquetFile(project.PREPARED / f"{split}.parquet")
+    # With buffers ahead, pyarrow holds all that it has read of the file.
+    file = pq.ParquetFile(project.PREPARED / f"{split}.parquet", pre_buffer=False)
     with bar(f"tokenize {split}", file.metadata.num_rows) as progress:
         for batch in file.iter_batches(_ROWS_AT_ONCE):
             yield pa.Table.from_batches([batch])

@@ -159,6 +159,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 
 def _parquet(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        # With buffers ahead, pyarrow holds all that it has read of the file.
+        return pq.ParquetFile(path, pre_buffer=False)
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: cannot be read as Parquet ({first_line(error)})") from None

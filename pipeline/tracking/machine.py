@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 from contextlib import suppress
 from importlib import metadata
@@ -11,6 +12,8 @@ from typing import Any
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "mlflow", "dvc")
 _OURS = "reprise"
 _SECONDS = 10
+_METADATA = ("METADATA", "PKG-INFO", "")  # where an installed distribution says what it is: a wheel, an egg, a file
+_FIELD = re.compile(r"^(Name|Version): *(\S+)", re.MULTILINE)
 
 
 def versions() -> dict[str, str]:
@@ -26,10 +29,13 @@ def installed() -> dict[str, str]:
     """The version of every installed distribution but our own, by its normalized name, sorted."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
-        name = (distribution.metadata["Name"] or "").lower().replace("_", "-").replace(".", "-")
+        # `distribution.metadata` parses the whole description as well, which takes ten times as long.
+        text = next(filter(None, map(distribution.read_text, _METADATA)), "")
+        fields = dict(_FIELD.findall(text.partition("\n\n")[0]))
+        name = fields.get("Name", "").lower().replace("_", "-").replace(".", "-")
         # The first on the path is the one that is imported.
         if name and name != _OURS:
-            found.setdefault(name, distribution.version)
+            found.setdefault(name, fields.get("Version", ""))
     return dict(sorted(found.items()))
 
 

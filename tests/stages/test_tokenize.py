@@ -19,7 +19,7 @@ from pipeline.tasks.base import Collation, Task
 from pipeline.tasks.causal_lm import CausalLM
 from pipeline.tasks.text_classification import TextClassification
 from stages.prepare import prepare
-from stages.tokenize import tokenize
+from stages.tokenize import _tables, tokenize
 
 BUDGET = 256
 Said = Callable[[str], list[str]]
@@ -89,6 +89,17 @@ def test_parts_are_counted_as_the_whole(folder: Path, monkeypatch: pytest.Monkey
     found = json.loads((project.TOKENIZED / "truncation.json").read_text(encoding="utf-8"))
     for split, counted in found.items():
         assert counted == Store(project.TOKENIZED / f"{split}.arrow").truncation(len(texts))
+
+
+def test_what_was_read_of_a_file_is_not_held(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.tokenize._ROWS_AT_ONCE", 1_000)
+    project.PREPARED.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 2**62, 40_000).astype(str).tolist()
+    path = project.PREPARED / "train.parquet"
+    pq.write_table(pa.table({"text": noise}), path, row_group_size=1_000)
+    before = pa.total_allocated_bytes()
+    held = max(pa.total_allocated_bytes() - before for _ in _tables("train"))
+    assert 0 < held < path.stat().st_size / 3
 
 
 @pytest.fixture

@@ -227,3 +227,10 @@ def test_outputs_have_both_digests(folder: Path):
         "models/best": {"dvc": dag.md5(Path("models/best")), "sha256": digest.of_folder(Path("models/best"))}
     }
     assert lineage.outputs({}) == {}
+
+
+def test_installed_distributions_are_those_that_python_knows():
+    found = machine.installed()
+    known = {each.metadata["Name"].lower().replace("_", "-").replace(".", "-") for each in metadata.distributions()}
+    assert set(found) == known - {"reprise"}
+    assert all(metadata.version(name) == found[name] for name in ("torch", "mlflow", "ruamel-yaml"))
