@@ -92,7 +92,7 @@ def _score(found: Mapping[str, float | None], digits: int) -> Text:
 def _differences(comparison: Mapping[str, Any], found: Mapping[str, Any]) -> Table:
     table = _table(f"{comparison['name']} minus {found['runs'][0]['name']}, on the same rows")
     level = f"{found['confidence_level'] * 100:g}% interval"
-    table.padding = (0, 1, 0, 0)  # the widest names and numbers fit beside each other
+    table.padding = 0  # the widest names and numbers fit beside each other
     for name in ("", "difference", level, "p-value", "smallest", ""):
         table.add_column(name, no_wrap=name != level)  # what is too wide all the same breaks between two numbers
     digits = places_of_runs(found)

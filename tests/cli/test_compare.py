@@ -55,6 +55,8 @@ def test_no_name_and_no_number_is_cut_off(ask: Callable[..., Result]) -> None:
     lines = [" ".join(line.split()) for line in scores.splitlines()]
     for name in ("lr 0.003 bs 64", "lr 0.001 bs 64", "accuracy", "calibration_error", "difference", "p-value"):
         assert any(name in line for line in lines), name
+    (widest,) = (line for line in lines if line.startswith("calibration_error") and " to " in line)
+    assert widest.endswith(("better", "worse", "may be noise")), "in one line"
 
 
 def test_json_is_all_there_is_and_the_page_is_written_beside_it(ask: Callable[..., Result], tmp_path: Path) -> None:
