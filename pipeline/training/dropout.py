@@ -33,7 +33,11 @@ def seeded(model: PreTrainedModel, device: torch.device, *seed: int) -> contextl
     A layer that is computed again in the backward draws from torch's generator, whose state torch puts back for it.
     """
     drawn = np.random.SeedSequence(seed)
-    torch.manual_seed(int(drawn.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+    number = int(drawn.generate_state(1, np.uint64)[0] >> np.uint64(1))
+    # Not torch.manual_seed: it queues a call, with the stack of its caller, for every kind of device that is not in use.
+    torch.default_generator.manual_seed(number)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(number)
     if device.type != "cpu" or model.is_activation_checkpointing:
         return contextlib.nullcontext()
     return _Dropout(np.random.SFC64(drawn))
