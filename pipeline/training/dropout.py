@@ -34,7 +34,7 @@ def seeded(model: PreTrainedModel, device: torch.device, *seed: int) -> contextl
     """
     drawn = np.random.SeedSequence(seed)
     number = int(drawn.generate_state(1, np.uint64)[0] >> np.uint64(1))
-    # Not torch.manual_seed: it queues a call, with the stack of its caller, for every kind of device that is not in use.
+    # Not torch.manual_seed: it queues a call, with its caller's stack, for every kind of device that is not in use.
     torch.default_generator.manual_seed(number)
     if device.type != "cpu":
         torch.get_device_module(device).manual_seed(number)
