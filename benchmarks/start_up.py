@@ -10,6 +10,7 @@ folder for temporary files.
 """
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -57,6 +58,17 @@ def project_in(folder: Path) -> Path:
     return clone
 
 
+def empty_project(folder: Path) -> Path:
+    """A project of DVC with one stage that needs nothing, and has run: what `dvc repro` takes at least."""
+    empty = folder / "empty"
+    subprocess.run(["git", "init", "--quiet", empty], check=True)
+    for line in (["init"], ["stage", "add", "--name", "one", "--outs", "made", "echo made > made"], ["repro"]):
+        answer = dvc.run(empty, *line)
+        if answer.returncode:
+            raise click.ClickException(f"dvc {line[0]} failed in {empty}:\n{answer.stderr}")
+    return empty
+
+
 def first_step(clone: Path) -> dict[str, float]:
     """The seconds from the start of stage train to the end of its first step, as the run in MLflow has it."""
     shutil.rmtree(clone / ".reprise" / "checkpoints", ignore_errors=True)
@@ -90,12 +102,14 @@ def main(env: Path | None, repeats: int) -> None:
             _IMPORTED: [sys.executable, "-c", _IMPORTS],
             **{f"stage {stage}": [sys.executable, "-m", f"stages.{stage}"] for stage in _STAGES},
         }
-        started = contest.contest({what: partial(contest.run, line, clone) for what, line in ours.items()}, repeats)
+        runs = {what: partial(contest.run, line, clone) for what, line in ours.items()}
+        runs["dvc repro, a project of one stage"] = partial(contest.run, ["dvc", "repro"], empty_project(Path(name)))
+        started = contest.contest(runs, repeats)
         steps = {"Reprise, first step": partial(first_step, clone), _TRAINER: partial(trainer, python, clone)}
         stepped = contest.contest(steps, repeats)
     click.echo(contest.table(started, ["seconds", "CPU seconds", "peak MiB"], _IMPORTED))
     click.echo(f"\n{contest.table(stepped, ['seconds'], _TRAINER)}")
-    click.echo(f"\n{contest.footing(1, repeats, ['accelerate'])}")
+    click.echo(f"\n{contest.footing(len(os.sched_getaffinity(0)), repeats, ['accelerate'])}")
 
 
 if __name__ == "__main__":
