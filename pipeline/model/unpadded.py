@@ -20,6 +20,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface
 
+from pipeline.model.ragged import Group, groups_of
+
 KINDS = frozenset(
     (
         "bert",
@@ -45,89 +47,9 @@ KINDS = frozenset(
 """Models whose layers look at other tokens in their attention alone, by the interface; a test looks at each of them."""
 
 _NAME = "unpadded"
-# A group takes sequences that are shorter than its longest by so many tokens, or by this share of it.
-_SHORTER, _SHARE = 16, 4
 # The flat row is filled up to a multiple: oneDNN prepares its products anew for every number of rows that it meets, and
 # that takes longer than some of the products.
 _ROWS = 64
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Sequences of like lengths, which follow each other in the flat row.
-
-    Attributes:
-        tokens: where they stand in that row.
-        shape: (sequences, longest).
-        padded: (sequences * longest,) int64, the token of the group at each place; its first one for padding.
-        places: (tokens,) int64, the opposite.
-        real: (sequences, 1, 1, longest) bool: no padding.
-    """
-
-    tokens: slice
-    shape: tuple[int, int]
-    padded: Tensor
-    places: Tensor
-    real: Tensor
-
-    @staticmethod
-    def of(start: int, lengths: np.ndarray) -> "_Group":
-        """Sequences of these lengths, of which the first stands at this token of the row."""
-        shape = (len(lengths), int(lengths[0]))
-        real = np.arange(shape[1]) < lengths[:, None]
-        places = np.flatnonzero(real)
-        padded = np.zeros(real.size, np.int64)
-        padded[places] = np.arange(len(places))
-        mask = torch.from_numpy(real)[:, None, None]
-        tokens = slice(start, start + len(places))
-        return _Group(tokens, shape, torch.from_numpy(padded), torch.from_numpy(places), mask)
-
-    @property
-    def even(self) -> bool:
-        """All sequences have one length."""
-        return len(self.places) == len(self.padded)
-
-    def apart(self, row: Tensor) -> Tensor:
-        """(sequences, heads, longest, size) of the flat row (tokens, heads, size)."""
-        states = row[self.tokens].flatten(1)
-        if not self.even:
-            states = _Spread.apply(states, self.padded, self.places)  # type: ignore[no-untyped-call]
-        return states.view(*self.shape, *row.shape[1:]).transpose(1, 2)
-
-    def together(self, states: Tensor) -> Tensor:
-        """The opposite of `apart`: (tokens of the group, heads * size)."""
-        rows = states.transpose(1, 2).flatten(2).flatten(0, 1)
-        if self.even:
-            return rows
-        picked: Tensor = _Pick.apply(rows, self.places)  # type: ignore[no-untyped-call]
-        return picked
-
-
-class _Spread(torch.autograd.Function):
-    """Rows to padded places. What stands in the padding is of no matter, and no gradient comes from there."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, padded: Tensor, places: Tensor) -> Tensor:
-        ctx.places = places
-        return rows.index_select(0, padded)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        return gradients[0].index_select(0, ctx.places), None, None
-
-
-class _Pick(torch.autograd.Function):
-    """Rows from padded places: index_select, whose backward knows that no row is picked twice."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, places: Tensor) -> Tensor:
-        ctx.places, ctx.rows = places, len(rows)
-        return rows.index_select(0, places)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        (gradient,) = gradients
-        return gradient.new_zeros(ctx.rows, *gradient.shape[1:]).index_copy_(0, ctx.places, gradient), None
 
 
 @dataclass(frozen=True)
@@ -144,7 +66,7 @@ class _Flat:
 
     places: Tensor
     tokens: int
-    groups: Sequence[_Group]
+    groups: Sequence[Group]
     shape: tuple[int, int]
     _made: dict[int, tuple[Any, Any]] = field(default_factory=dict, repr=False)
 
@@ -197,20 +119,7 @@ def _flat(inputs: Mapping[str, Tensor]) -> _Flat | None:
     places = np.concatenate([np.flatnonzero(real[row]) + row * real.shape[1] for row in order])
     filled = np.append(places, np.full(-len(places) % _ROWS, places[0]))
     shape = (real.shape[0], real.shape[1])
-    return _Flat(torch.from_numpy(filled), len(places), _groups(lengths[order]), shape)
-
-
-def _groups(lengths: np.ndarray) -> list[_Group]:
-    """Groups of sequences, the longest first."""
-    found: list[_Group] = []
-    start = first = 0
-    for place in range(1, len(lengths) + 1):
-        longest = lengths[first]
-        if place == len(lengths) or longest - lengths[place] > max(_SHORTER, longest // _SHARE):
-            group = _Group.of(start, lengths[first:place])
-            found.append(group)
-            start, first = group.tokens.stop, place
-    return found
+    return _Flat(torch.from_numpy(filled), len(places), groups_of(lengths[order]), shape)
 
 
 def unpads(model: PreTrainedModel) -> bool:
@@ -292,7 +201,7 @@ def _attend(
     return torch.cat([*found, filling]).view(1, query.shape[2], query.shape[1], value.shape[3]), None
 
 
-def _mask(group: _Group, causal: bool, window: int | None) -> Tensor | None:
+def _mask(group: Group, causal: bool, window: int | None) -> Tensor | None:
     """Which tokens of a sequence see which, broadcast over (sequences, heads, longest, longest), if not all of them.
 
     None for what is causal and no more: padding comes after all that is real, and nobody looks at what it sees.
