@@ -118,7 +118,7 @@ def with_memory(collate: Any, tokens: int) -> Any:
 
 
 def gradients(params: Params, kinds: list[str], parts: list[int]) -> dict[str, torch.Tensor]:
-    """The whole gradient of one global batch, by `KIND xPARTS`, where each rank has as many micro-batches as PARTS."""
+    """The whole gradient of one global batch, by `KIND xPARTS`, where each rank has at least PARTS micro-batches."""
     found = {}
     examples = len(Store(project.TOKENIZED / "train.arrow"))
     plan = BatchPlan(examples, params.train.global_batch_size, params.train.seed)
@@ -137,7 +137,7 @@ def gradients(params: Params, kinds: list[str], parts: list[int]) -> dict[str, t
             store = open_store("train", said)
             budgets = range(2000, 0, -1)
             indices = plan.indices(0)
-            budget = next(b for b in budgets if len(parallel.cut(store.lengths, indices, b)) == count)
+            budget = next(b for b in budgets if len(parallel.cut(store.lengths, indices, b)) >= count)
             learner = Learner(model, adamw(model, params.train), torch.amp.GradScaler("cpu", enabled=False))
             held: list[torch.Tensor] = []
             learner.optimizer.register_step_pre_hook(lambda *_, model=model, held=held: held.append(whole(model)))
