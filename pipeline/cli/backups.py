@@ -35,7 +35,8 @@ def _is_kept_elsewhere(path: Path) -> bool:
             return True
         asked = (["ls-files", "--", path.name], ["status", "--porcelain", "--", path.name])
         tracked, changed = (
-            subprocess.run(["git", *question], check=True, capture_output=True).stdout for question in asked
+            subprocess.run(["git", *question], cwd=path.parent, check=True, capture_output=True).stdout
+            for question in asked
         )
     except (UserError, OSError, subprocess.CalledProcessError):
         return False

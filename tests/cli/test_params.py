@@ -1,5 +1,6 @@
 """A few lines become a whole params.yaml."""
 
+import subprocess
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -33,6 +34,17 @@ def test_what_nobody_else_keeps_is_kept_beside_it(folder: Path) -> None:
     Path("params.yaml").write_text(params_file.render(Params()))
     assert "keeps" not in CliRunner().invoke(command, ["few.yaml"]).output, "every project begins with this one"
     assert not Path("params.yaml.bak3").exists()
+
+
+def test_what_git_has_elsewhere_under_the_same_name_is_another_file(folder: Path) -> None:
+    Path("params.yaml").write_text("version: 1\ntask: causal-lm\n")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "params.yaml"], [*identity, "commit", "-qm", "Begin"]):
+        subprocess.run(["git", *words], check=True)
+    Path("other").mkdir()
+    Path("other/params.yaml").write_text("version: 1\ntask: sft\n")
+    assert CliRunner().invoke(command, ["--output", "other/params.yaml"]).exit_code == 0
+    assert Path("other/params.yaml.bak").read_text() == "version: 1\ntask: sft\n"
 
 
 def test_every_example_is_valid() -> None:
