@@ -18,7 +18,7 @@ def windows(
     Args:
         text_of: the text that each token is of, 0 or 1; None for a special token, which stands in every window.
         most: tokens of a window.
-        stride: tokens that neighbouring windows of a text share.
+        stride: tokens that neighbouring windows of a text share, at most half of those that they hold of it.
         truncation: what is shortened of a pair; where that is both, each window of one meets each of the other.
         side: where a text is cut off, `right` or `left`.
     """
@@ -39,7 +39,8 @@ def _rooms(first: int, second: int, room: int, truncation: Truncation) -> tuple[
 
 
 def _parts(places: np.ndarray, room: int, stride: int, side: str) -> Iterator[np.ndarray]:
-    """The tokens of a text in windows of so many; on the left the last tokens come first."""
-    for start in range(0, max(len(places) - stride, 1), max(room - stride, 1)) if len(places) > room else [0]:
+    """The tokens of a text in windows of so many, which share at most half; on the left the last tokens come first."""
+    shared = min(stride, room // 2)  # of a pair each text has less room than a window, for which the stride is limited
+    for start in range(0, len(places) - shared, room - shared) if len(places) > room > 0 else [0]:
         stop = start + room
         yield places[start:stop] if side == "right" else places[max(len(places) - stop, 0) : len(places) - start]

@@ -37,5 +37,14 @@ def test_each_window_of_one_text_meets_each_of_the_other() -> None:
     assert found == [(1, 4, 5, 6), (2, 4, 5, 6), (2, 4, 7, 8), (3, 4, 5, 6), (3, 4, 7, 8), (1, 4, 7, 8)]
 
 
-def test_a_text_without_room_gives_no_endless_windows() -> None:
-    assert [places.tolist() for places in windows([None, 0, 0, None], 2, 1, "longest_first", "right")] == [[0, 3]]
+@pytest.mark.parametrize("stride", [0, 15, 29, 32, 64])
+def test_windows_of_a_pair_hold_every_token_and_share_at_most_half(stride: int) -> None:
+    pair = [None, *[0] * 100, None, *[1] * 100, None]
+    found = [set(places.tolist()) for places in windows(pair, 64, stride, "longest_first", "right")]
+    assert set.union(*found) == set(range(len(pair)))
+    assert len(found) <= 36, "six windows of each text"
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_text_without_room_gives_one_window(side: str) -> None:
+    assert [places.tolist() for places in windows([None, *[0] * 9, None], 2, 1, "longest_first", side)] == [[0, 10]]
