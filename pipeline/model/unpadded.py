@@ -107,11 +107,14 @@ _current: ContextVar[_Flat] = ContextVar("_current")
 
 
 def _flat(inputs: Mapping[str, Tensor]) -> _Flat | None:
-    """Of a micro-batch, by its mask; None where there is nothing to be gained: in blocks of packed pieces, too."""
-    if "attention_mask" not in inputs or "position_ids" in inputs:
+    """Of a micro-batch, by its mask; None where there is nothing to be gained: in blocks of packed pieces, too.
+
+    None, too, where the mask is not one of tokens: a task of the user's own may say which tokens see which.
+    """
+    tokens, mask = inputs.get("input_ids"), inputs.get("attention_mask")
+    if tokens is None or mask is None or tokens.shape != mask.shape or "position_ids" in inputs:
         return None
-    mask = inputs["attention_mask"].numpy()
-    real = mask.reshape(-1, mask.shape[-1]) != 0
+    real = mask.numpy().reshape(-1, mask.shape[-1]) != 0
     if real.all():
         return None
     lengths = real.sum(axis=1)

@@ -76,3 +76,20 @@ def test_ragged_rows_say_and_learn_the_same(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["bert", "roberta", "gpt2", "llama"])
 def test_a_head_sees_what_it_saw_with_padding(kind: str) -> None:
     assert_unpadding_changes_nothing(model_of(kind, "AutoModelForSequenceClassification"), ragged())
+
+
+def test_choices_are_sequences_of_their_own() -> None:
+    model = model_of("bert", "AutoModelForMultipleChoice")
+    inputs = {name: values[:4].view(2, 2, -1) for name, values in ragged().items()}
+    assert_unpadding_changes_nothing(model, inputs)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_a_mask_of_which_tokens_see_which_is_left_to_the_model(kind: str) -> None:
+    model, inputs = model_of(kind, "AutoModel"), ragged()
+    real = inputs["attention_mask"].bool()
+    inputs["attention_mask"] = real[:, None, None] & torch.ones(max(LENGTHS), max(LENGTHS), dtype=torch.bool).tril()
+    with torch.no_grad():
+        outputs = model(**inputs)[0]
+        with without_padding(model, inputs):
+            assert torch.equal(model(**inputs)[0], outputs)
