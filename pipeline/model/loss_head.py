@@ -112,12 +112,13 @@ class _Summed(torch.autograd.Function):
         by_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and ctx.needs_input_grad[2] else None
         for start in range(0, len(filled), _POSITIONS):
             here = slice(start, start + _POSITIONS)
+            real = slice(len(labels[here]))
             wanted = (torch.arange(len(labels[here]), device=labels.device), labels[here])
             logits = functional.linear(filled[here], words, None if bias is None else bias.to(states.dtype))
             logs = torch.log_softmax(logits, dim=1, dtype=torch.float32)
             loss -= (1 - smoothing) * logs[wanted].sum()
             if smoothing:
-                loss -= smoothing * logs[wanted[0]].mean(dim=1).sum()
+                loss -= smoothing * logs[real].mean(dim=1).sum()
             # In the memory of the logarithms: the probabilities, less what they should be.
             gradient = logs.exp_()
             gradient[wanted] -= 1 - smoothing
@@ -128,7 +129,7 @@ class _Summed(torch.autograd.Function):
             if by_weight is not None:
                 by_weight += gradient.T @ filled[here]
             if by_bias is not None:
-                by_bias += gradient[wanted[0]].sum(dim=0)
+                by_bias += gradient[real].sum(dim=0)
         ctx.save_for_backward(by_states[: len(states)], by_weight, by_bias)
         return loss
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import AttentionMaskInterface
@@ -109,13 +110,15 @@ _current: ContextVar[_Flat] = ContextVar("_current")
 def _flat(inputs: Mapping[str, Tensor]) -> _Flat | None:
     """Of a micro-batch, by its mask; None where there is nothing to be gained: in blocks of packed pieces, too.
 
-    None, too, where the mask is not one of tokens: a task of the user's own may say which tokens see which.
+    None, too, where the mask is none of rows of tokens: a task of the user's own may say which tokens see which, or
+    leave holes in a row.
     """
     tokens, mask = inputs.get("input_ids"), inputs.get("attention_mask")
     if tokens is None or mask is None or tokens.shape != mask.shape or "position_ids" in inputs:
         return None
     real = mask.numpy().reshape(-1, mask.shape[-1]) != 0
-    if real.all():
+    begins = np.diff(real, axis=1, prepend=False) & real
+    if real.all() or (begins.sum(axis=1) > 1).any():
         return None
     lengths = real.sum(axis=1)
     order = np.argsort(-lengths, kind="stable")
@@ -128,12 +131,14 @@ def _flat(inputs: Mapping[str, Tensor]) -> _Flat | None:
 def unpads(model: PreTrainedModel) -> bool:
     """Whether `without_padding` has an effect: on a CPU, on models of `KINDS` in transformers' own code.
 
-    A layer that is computed again in the backward would not find its hooks.
+    Not on shards, whose layers have hooks of their own, nor on layers that are computed again in the backward: they
+    would not find theirs.
     """
     return (
         type(model).__module__.startswith("transformers.models.")
         and model.config.model_type in KINDS
         and model.device.type == "cpu"
+        and not isinstance(model, FSDPModule)
         and model.config._attn_implementation == "sdpa"
         and not model.is_activation_checkpointing
     )

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
 from pipeline.model.loss_head import gives_loss, summed_loss
-from pipeline.model.unpadded import without_padding
+from pipeline.model.unpadded import unpads, without_padding
 from pipeline.params import Train
 from pipeline.tasks.base import Batch, Collation, Task
 from pipeline.training import dropout
@@ -65,9 +66,10 @@ def steps(
     """
     optimizer, scaler = learner.optimizer, learner.scaler
     optimizer.zero_grad()
+    real = counts_real_tokens(task, parallel.model)
     for step in range(done, total):
         indices = plan.indices(step)
-        parts = parallel.cut(store.lengths, indices, micro_batch_tokens)
+        parts = parallel.cut(store.lengths, indices, micro_batch_tokens, real)
         drawn = replace(collation, epoch=plan.epoch(step), train=train, training=True)
         loss = loss_of(parallel, task, store, train, drawn, step, indices, parts)
         mean_loss = parallel.backward(parts, loss, scaler)
@@ -107,7 +109,7 @@ def loss_of(
     targets = task.count_targets(store.examples(indices), train) or 1.0
 
     model, world = parallel.model, parallel.world
-    sums = task.predicts_tokens and task.model_class is None and gives_loss(model)
+    sums = _sums(task, model)
 
     def forward(part: Part, module: nn.Module) -> tuple[Any, Batch]:
         batch = task.collate(store.examples(part.indices), collation)
@@ -122,3 +124,13 @@ def loss_of(
         return task.loss(outputs, batch, train) / targets
 
     return coupled(parallel, task, train, forward, indices, parts, targets) if task.couples_examples else loss
+
+
+def _sums(task: Task, model: PreTrainedModel) -> bool:
+    """Whether the head gives the loss, and so makes no logits of a whole micro-batch."""
+    return task.predicts_tokens and task.model_class is None and gives_loss(model)
+
+
+def counts_real_tokens(task: Task, model: PreTrainedModel) -> bool:
+    """Whether padding is nearly free in a micro-batch: logits of a vocabulary would be made of padding, too."""
+    return unpads(model) and (_sums(task, model) or model.get_output_embeddings() is None)

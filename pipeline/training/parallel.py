@@ -20,7 +20,6 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel
 
 from pipeline.data.batches import level, micro_batches, shares
-from pipeline.model.unpadded import unpads
 from pipeline.training.worker import PREEMPTED
 from pipeline.world import World
 
@@ -68,8 +67,8 @@ class Parallel(ABC):
     stopping: Callable[[], bool]
 
     @abstractmethod
-    def cut(self, lengths: np.ndarray, indices: np.ndarray, budget: int) -> list[Part]:
-        """This rank's micro-batches of a global batch: as many as every other rank gets."""
+    def cut(self, lengths: np.ndarray, indices: np.ndarray, budget: int, without_padding: bool = False) -> list[Part]:
+        """This rank's micro-batches of a global batch, as many as every other rank gets: see `micro_batches`."""
 
     @abstractmethod
     def backward(self, parts: Sequence[Part], loss: Loss, scaler: torch.amp.GradScaler) -> Tensor:
@@ -103,10 +102,10 @@ class Parallel(ABC):
 class _Dealt(Parallel):
     """Examples are dealt to the ranks by tokens, and each rank cuts its own."""
 
-    def cut(self, lengths: np.ndarray, indices: np.ndarray, budget: int) -> list[Part]:
+    def cut(self, lengths: np.ndarray, indices: np.ndarray, budget: int, without_padding: bool = False) -> list[Part]:
         size, rank = self.world.size, self.world.rank
-        unpadded = unpads(self.model)
-        cuts = level([micro_batches(lengths, share, budget, unpadded) for share in shares(lengths, indices, size)])
+        dealt = shares(lengths, indices, size)
+        cuts = level([micro_batches(lengths, share, budget, without_padding) for share in dealt])
         return [
             Part(number * size + rank, part if len(part) else indices[:1], idle=not len(part))
             for number, part in enumerate(cuts[rank])
@@ -159,8 +158,8 @@ class Tree(Parallel):
     pair by pair (recursive doubling). So every sum is made of the same two numbers on any number of ranks.
     """
 
-    def cut(self, lengths: np.ndarray, indices: np.ndarray, budget: int) -> list[Part]:
-        cuts = micro_batches(lengths, indices, budget, unpads(self.model))
+    def cut(self, lengths: np.ndarray, indices: np.ndarray, budget: int, without_padding: bool = False) -> list[Part]:
+        cuts = micro_batches(lengths, indices, budget, without_padding)
         leaves = [Part(place, part) for place, part in enumerate(cuts)]
         own = self._below(leaves, self.world.rank)
         most = len(self._below(leaves, 0))

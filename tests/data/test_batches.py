@@ -97,6 +97,25 @@ def test_micro_batches_are_a_cut_of_the_step(seed: int) -> None:
         assert (len(cut) + 1) * lengths[cut].max() > budget, "one more would have fitted"
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_without_padding_the_real_tokens_count_unless_there_would_be_much_padding(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    lengths = draw.integers(1, 60, 200).astype(np.int32)
+    indices = draw.permutation(200)[: draw.integers(1, 100)]
+    budget = int(draw.integers(1, 300))
+    cuts = micro_batches(lengths, indices, budget, without_padding=True)
+    assert sorted(np.concatenate(cuts)) == sorted(indices)
+
+    def fits(count: int, longest: int, real: int) -> bool:
+        return real <= budget and count * longest <= 4 * budget
+
+    sizes = [lengths[cut] for cut in cuts]
+    for size, following in zip(sizes, [*sizes[1:], None], strict=True):
+        assert len(size) == 1 or fits(len(size), size.max(), size.sum())
+        if following is not None:
+            assert not fits(len(size) + 1, size.max(), size.sum() + following[0]), "one more would have fitted"
+
+
 def test_one_example_may_be_longer_than_the_budget() -> None:
     lengths = np.array([5, 500, 5], np.int32)
     assert [cut.tolist() for cut in micro_batches(lengths, np.arange(3), 10)] == [[1], [0, 2]]

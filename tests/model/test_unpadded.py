@@ -32,7 +32,6 @@ def model_of(kind: str, auto: str) -> PreTrainedModel:
     more = MORE.get(kind, {})
     config = AutoConfig.for_model(kind, **sizes, intermediate_size=32, max_position_embeddings=64, **more)
     config.pad_token_id = 0
-    config.use_cache = False
     found: PreTrainedModel = getattr(transformers, auto).from_config(config)
     return found.train(False)
 
@@ -93,3 +92,13 @@ def test_a_mask_of_which_tokens_see_which_is_left_to_the_model(kind: str) -> Non
         outputs = model(**inputs)[0]
         with without_padding(model, inputs):
             assert torch.equal(model(**inputs)[0], outputs)
+
+
+def test_rows_with_holes_keep_their_padding() -> None:
+    model, inputs = model_of("mistral", "AutoModel"), ragged()
+    inputs["attention_mask"][1, 4] = 0
+    real = inputs["attention_mask"].bool()
+    with torch.no_grad():
+        outputs = model(**inputs)[0]
+        with without_padding(model, inputs):
+            assert torch.equal(model(**inputs)[0][real], outputs[real])

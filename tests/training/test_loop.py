@@ -5,18 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from pipeline import project
 from pipeline.data.batches import BatchPlan
 from pipeline.data.store import Store
-from pipeline.model.build import build
+from pipeline.model.build import build, fresh
 from pipeline.params import Params
-from pipeline.tasks.base import Collation
+from pipeline.tasks.base import Collation, Task
+from pipeline.tasks.dpo import DPO
+from pipeline.tasks.masked_lm import MaskedLM
 from pipeline.tasks.text_classification import TextClassification
 from pipeline.training.arrange import arrange
 from pipeline.training.learner import Learner
-from pipeline.training.loop import steps
+from pipeline.training.loop import counts_real_tokens, steps
 from pipeline.training.optimizer import adamw
 from pipeline.world import World
 
@@ -138,3 +140,18 @@ def test_a_weight_that_nobody_uses_stays_as_it_is(tokenized: Path, tiny_params: 
     learner = Learner(learner.model, adamw(learner.model, params.train), learner.scaler)
     run(params, learner, 0, 39, stop=3)
     assert torch.equal(learner.model.unused, torch.ones(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "expected"),
+    [
+        (TextClassification(("a", "b")), "bert", True),
+        (TextClassification(("a", "b")), "deberta-v2", False),  # its layers compute with padding
+        (MaskedLM(), "bert", True),
+        (DPO(), "llama", False),  # makes logits of every token
+    ],
+)
+def test_padding_counts_where_something_large_is_made_of_it(task: Task, kind: str, expected: bool) -> None:
+    sizes = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
+    model = fresh(task, AutoConfig.for_model(kind, **sizes, num_hidden_layers=1, pad_token_id=0))
+    assert counts_real_tokens(task, model) is expected
