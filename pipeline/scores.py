@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 _LESS_IS_BETTER = ("loss", "perplexity", "error", "bits_per_byte", "mse", "mae")
-_SHARES = ("accuracy", "precision", "recall", "f1", "exact_match", "auroc", "mcc", "rouge", "probability")
+_SHARES = ("accuracy", "precision", "recall", "f1", "exact_match", "auroc", "mcc", "rouge")
 _CORRELATIONS = ("pearson", "spearman")
 _DECIMALS = 3
 

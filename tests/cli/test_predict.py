@@ -96,7 +96,7 @@ def test_on_a_terminal_a_table_shows_texts_as_they_are(capsys: pytest.CaptureFix
 def test_a_small_number_keeps_the_digits_that_tell(capsys: pytest.CaptureFixture[str]):
     predict_command._show_lines([(("text",), {"score": 0.00041237})])
     predict_command._show_lines([(("text",), {"probability": 0.00041237})])
-    assert capsys.readouterr().out == "0.000412\ttext\n0.0004\ttext\n"
+    assert capsys.readouterr().out == "0.000412\ttext\n0.000412\ttext\n"
 
 
 def test_what_no_word_or_number_is_comes_as_json_on_one_line(capsys: pytest.CaptureFixture[str]):
