@@ -80,12 +80,16 @@ def test_the_steps_of_a_training(epochs: float, max_steps: int | None, steps: in
 # How a step is cut
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_micro_batches_are_a_cut_of_the_step(seed: int) -> None:
+def drawn_step(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Lengths of all examples, the examples of a step, and a budget."""
     draw = np.random.default_rng(seed)
     lengths = draw.integers(1, 60, 200).astype(np.int32)
-    indices = draw.permutation(200)[: draw.integers(1, 100)]
-    budget = int(draw.integers(1, 300))
+    return lengths, draw.permutation(200)[: draw.integers(1, 100)], int(draw.integers(1, 300))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_micro_batches_are_a_cut_of_the_step(seed: int) -> None:
+    lengths, indices, budget = drawn_step(seed)
     cuts = micro_batches(lengths, indices, budget)
     assert sorted(np.concatenate(cuts)) == sorted(indices)
     assert all(len(cut) for cut in cuts)
@@ -99,10 +103,7 @@ def test_micro_batches_are_a_cut_of_the_step(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_without_padding_the_real_tokens_count_unless_there_would_be_much_padding(seed: int) -> None:
-    draw = np.random.default_rng(seed)
-    lengths = draw.integers(1, 60, 200).astype(np.int32)
-    indices = draw.permutation(200)[: draw.integers(1, 100)]
-    budget = int(draw.integers(1, 300))
+    lengths, indices, budget = drawn_step(seed)
     cuts = micro_batches(lengths, indices, budget, without_padding=True)
     assert sorted(np.concatenate(cuts)) == sorted(indices)
 
