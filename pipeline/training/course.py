@@ -19,7 +19,7 @@ from pipeline.scores import gain
 from pipeline.tasks.base import Collation, Task, metric_for_best_model
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.learner import Learner
-from pipeline.training.loop import Step, steps
+from pipeline.training.loop import Step, counts_real_tokens, steps
 from pipeline.training.optimizer import learning_rate
 from pipeline.training.pace import Pace
 from pipeline.training.parallel import Parallel, Preempted, Shards
@@ -100,7 +100,9 @@ class Course:
     def _tell_of_idle_ranks(self, progress: Bar) -> None:
         """Exact sums never cut a step further for the sake of more ranks."""
         hardware, ranks = self.params.hardware, self.parallel.world.size
-        parts = len(micro_batches(self._examples.lengths, self._plan.indices(0), self.micro_batch_tokens))
+        real = counts_real_tokens(self.task, self.parallel.model)
+        first = self._plan.indices(0)
+        parts = len(micro_batches(self._examples.lengths, first, self.micro_batch_tokens, real))
         if hardware.reduce == "exact" and parts < ranks:
             progress.say(
                 f"train: the first step has {parts} micro-batches for {ranks} processes, so some have nothing to do; "

@@ -10,9 +10,11 @@ import torch
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from pipeline import params_file, project
+from pipeline.data.batches import BatchPlan
+from pipeline.data.store import Store
 from pipeline.params import Params
 from tests.tasks.cases import CASES, Case, make
-from tests.training.ranks import run
+from tests.training.ranks import ends, run, start
 
 PARTS = [1, 2, 4]
 ONE_A_TASK = [next(case for case in CASES if case.task == name) for name in dict.fromkeys(case.task for case in CASES)]
@@ -99,3 +101,15 @@ def test_fast_sums_differ_by_rounding_alone(
             if name.endswith("/loss"):
                 assert value == pytest.approx(alone[name], abs=1e-6), f"{name}, {size} x {parallel}"
         assert abs(logged["13 validation/accuracy"] - score) <= sure
+
+
+def test_ranks_with_nothing_to_do_are_told_of(tokenized: Path, tiny_params: Params) -> None:
+    epochs(1, tiny_params)
+    first = Store(project.TOKENIZED / "train.arrow").lengths
+    plan = BatchPlan(len(first), tiny_params.train.global_batch_size, tiny_params.train.seed)
+    # All real tokens of the first step fit at once, and with its padding they would not.
+    real, widest = int(first[plan.indices(0)].sum()), int(first[plan.indices(0)].max())
+    assert real < widest * len(plan.indices(0))
+    hardware = {"reduce": "exact", "micro_batch_tokens": real}
+    assert ends(start(2, "training", tokenized, {"hardware": hardware})) == [0, 0]
+    assert "the first step has 1 micro-batches for 2 processes" in (tokenized / "rank-0.log").read_text()
